@@ -1,0 +1,363 @@
+"""The one door for arrays: check rows, keep kind, dtype and device, work in blocks.
+
+Every other room of the package receives two-dimensional arrays that went through
+:func:`check_rows` and returns arrays made by :func:`map_rows` or :func:`like`. No other
+file asks whether an array is a tensor.
+
+Kinds: NumPy arrays (memory-mapped ones are read block by block), torch tensors on any device.
+Types: float64 is computed in float64; float32, float16 and bfloat16 are computed in float32
+and handed back in the type they came in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_torch_array
+from sklearn.utils.validation import validate_data
+
+Array = Any  # a NumPy array or a torch tensor; the array API has no nominal type
+
+# A block that is read, changed and summed should stay in a core's cache (measured: 512 x 384
+# float32 is the fastest for sums); a matrix product wants longer blocks; a GPU wants few launches.
+CACHE_BLOCK = 2**20
+PRODUCT_BLOCK = 2**24
+DEVICE_BLOCK = 2**28
+
+
+def is_tensor(X: object) -> bool:
+    """Whether X is a torch tensor (answered without importing torch)."""
+    return is_torch_array(X)
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array-API namespace of the arrays."""
+    return array_namespace(*arrays)
+
+
+def device_of(X: Array) -> Any:
+    """The torch device of X, or None for host arrays."""
+    return X.device if is_tensor(X) else None
+
+
+def on_host(X: Array) -> bool:
+    """Whether X lies in this machine's main memory."""
+    return not is_tensor(X) or X.device.type == "cpu"
+
+
+def _named(X: Array) -> str:
+    return f"a torch tensor on {X.device}" if is_tensor(X) else "a NumPy array"
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool = False, name: str = "X") -> Array:
+    """Return X as a checked two-dimensional floating array of the kind it came in.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator or None
+        Its ``n_features_in_`` is set (``reset=True``) or compared. None checks the array alone.
+    X : array-like of shape (n_samples, n_features)
+        Integers, booleans and numeric objects become float64.
+    reset : bool, default=False
+        Whether this call begins a fit.
+    name : str, default="X"
+        What error messages call the array.
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, empty, complex, text, or of another width than fitted.
+        NaN and infinity are found later, in sums that are taken anyway: see
+        :func:`require_finite`.
+    """
+    if is_tensor(X):
+        return _check_tensor(estimator, X, reset=reset, name=name)
+    _refuse_text(X, name)
+    kinds = [np.float64, np.float32, np.float16]
+    if estimator is None:
+        from sklearn.utils.validation import check_array
+
+        return check_array(X, dtype=kinds, ensure_all_finite=False, input_name=name)
+    return validate_data(estimator, X, reset=reset, dtype=kinds, ensure_all_finite=False)
+
+
+def _refuse_text(X: Any, name: str) -> None:
+    """Refuse strings, which NumPy would quietly parse as numbers."""
+    if hasattr(X, "dtypes"):  # a data frame: its columns, not a copy of it
+        array = np.asarray(X) if any(kind == object for kind in X.dtypes) else None
+    else:
+        array = np.asarray(X) if isinstance(X, (np.ndarray, list, tuple)) else None
+    if array is None:
+        return
+    text = array.dtype.kind in "USV" or (
+        array.dtype.kind == "O" and any(isinstance(v, (str, bytes)) for v in array.flat)
+    )
+    if text:
+        raise ValueError(
+            f"{name} holds text (dtype {array.dtype}); expected numbers of shape "
+            "(n_samples, n_features). Embed the text first and pass the embeddings."
+        )
+
+
+def _check_tensor(estimator: Any, X: Array, *, reset: bool, name: str) -> Array:
+    xp = namespace(X)
+    X = X.detach()
+    if xp.isdtype(X.dtype, "complex floating"):
+        raise ValueError(f"Complex data not supported: {name} has dtype {X.dtype}.")
+    if str(X.layout) != "torch.strided":
+        raise TypeError(f"{name} is a sparse tensor; a dense one is required: call .to_dense().")
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D tensor of shape {tuple(X.shape)} for {name}. "
+            "Reshape your data with .reshape(1, -1) if it is one sample."
+        )
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        raise ValueError(
+            f"Found {name} of shape {tuple(X.shape)}: 0 sample(s) or 0 feature(s) while a "
+            "minimum of 1 is required."
+        )
+    if not xp.isdtype(X.dtype, "real floating"):
+        X = xp.astype(X, xp.float64)
+    if estimator is None:
+        return X
+    if reset:
+        estimator.n_features_in_ = int(X.shape[1])
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    elif hasattr(estimator, "n_features_in_") and X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    return X
+
+
+def check_target(y: Any, X: Array, *, name: str = "y", same_length: bool = True) -> Array:
+    """Check the second space of a map; a one-dimensional y becomes one column.
+
+    Raises
+    ------
+    ValueError
+        If y is None, lies elsewhere than X, or (``same_length``) has another number of rows.
+    """
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None. "
+            "Pass the target space, of shape (n_samples, n_features_out)."
+        )
+    if is_tensor(X) and not is_tensor(y) and not hasattr(y, "dtype"):
+        y = np.asarray(y)
+    if hasattr(y, "to_numpy") and not is_tensor(y):
+        y = y.to_numpy()
+    if not is_tensor(y):
+        y = np.asarray(y)
+    if y.ndim == 1:
+        y = y.reshape(-1, 1)
+    y = check_rows(None, y, name=name)
+    require_same_place(X, y, names=("X", name))
+    if same_length and y.shape[0] != X.shape[0]:
+        raise ValueError(
+            f"X has {X.shape[0]} rows and {name} has {y.shape[0]}: row i of {name} must be the "
+            "counterpart of row i of X. Select the common rows first."
+        )
+    return y
+
+
+def require_same_place(X: Array, Y: Array, *, names: tuple[str, str] = ("X", "Y")) -> None:
+    """Raise unless X and Y are of one kind and on one device."""
+    if is_tensor(X) != is_tensor(Y) or (is_tensor(X) and X.device != Y.device):
+        raise ValueError(
+            f"{names[0]} is {_named(X)} and {names[1]} is {_named(Y)}: both must be of one kind "
+            f"on one device. Move one of them, e.g. torch.as_tensor({names[1].lower()}, device=...)."
+        )
+
+
+def compute_dtype(X: Array) -> Any:
+    """The type sums and products run in: float64 for float64, float32 for all narrower ones."""
+    xp = namespace(X)
+    return xp.float64 if X.dtype == xp.float64 else xp.float32
+
+
+def resolution(X: Array) -> float:
+    """Relative spacing of :func:`compute_dtype`, what numerical rank is judged by."""
+    return float(np.finfo(np.float64 if "64" in str(X.dtype) else np.float32).eps)
+
+
+def upcast(X: Array) -> Array:
+    """X in its compute type; the same object when it is that already."""
+    xp = namespace(X)
+    return xp.astype(X, compute_dtype(X), copy=False)
+
+
+def like(value: Any, X: Array, *, dtype: Any = None) -> Array:
+    """The value as an array of X's kind, on X's device, in X's compute type (or `dtype`)."""
+    xp = namespace(X)
+    if dtype is None:
+        dtype = compute_dtype(X)
+    if is_tensor(X):
+        return xp.asarray(value, dtype=dtype, device=X.device)
+    return np.asarray(value, dtype=dtype)
+
+
+def index_like(value: np.ndarray, X: Array) -> Array:
+    """Integer codes as an index array on X's device (one upload)."""
+    return like(value, X, dtype=namespace(X).int64)
+
+
+def empty_like_rows(X: Array, width: int, *, n_rows: int | None = None) -> Array:
+    """An uninitialised array of X's kind, type and device with `width` columns."""
+    xp = namespace(X)
+    shape = (X.shape[0] if n_rows is None else n_rows, width)
+    if is_tensor(X):
+        return xp.empty(shape, dtype=X.dtype, device=X.device)
+    return np.empty(shape, dtype=X.dtype)
+
+
+def zeros_on(X: Array, shape: tuple[int, ...]) -> Array:
+    """Float64 zeros on X's device, to accumulate in."""
+    xp = namespace(X)
+    return xp.zeros(shape, dtype=xp.float64, **({"device": X.device} if is_tensor(X) else {}))
+
+
+def to_host(value: Array) -> np.ndarray:
+    """A small summary as a float64 NumPy array. Never call it on rows of X."""
+    if is_tensor(value):
+        return value.detach().double().cpu().numpy()
+    return np.asarray(value, dtype=np.float64)
+
+
+def cast_like(value: Array, X: Array) -> Array:
+    """A computed array back in X's own type."""
+    return namespace(X).astype(value, X.dtype, copy=False)
+
+
+def blocks(X: Array, *, target: int = CACHE_BLOCK) -> Iterator[slice]:
+    """Yield row slices that cover X, each about `target` bytes in the compute type."""
+    itemsize = 8 if "64" in str(X.dtype) else 4
+    if not on_host(X):
+        target = max(target, DEVICE_BLOCK)
+    step = max(1, target // (itemsize * max(1, X.shape[1])))
+    for start in range(0, X.shape[0], step):
+        yield slice(start, min(start + step, X.shape[0]))
+
+
+def is_finite_sum(block: Array) -> bool:
+    """Whether the sum of a block is finite, hence (overflow aside) every entry is."""
+    return bool(np.isfinite(float(namespace(block).sum(block))))
+
+
+def require_finite(X: Array, *, name: str = "X") -> None:
+    """Raise a ValueError that names the first row of X with NaN or infinity, if there is one."""
+    xp = namespace(X)
+    for rows in blocks(X):
+        block = upcast(X[rows])
+        if is_finite_sum(block):
+            continue
+        bad = ~xp.all(xp.isfinite(block), axis=1)
+        if bool(xp.any(bad)):
+            at = int(xp.argmax(xp.astype(bad, xp.int64)))
+            kind = "NaN" if bool(xp.any(xp.isnan(block[at]))) else "infinity"
+            raise ValueError(
+                f"Input {name} contains {kind}, first in row {rows.start + at}. "
+                "Remove or repair such rows (an empty text often is the cause)."
+            )
+
+
+def explain_nonfinite(X: Array, *, name: str = "X") -> None:
+    """Raise for sums that are not finite: name the bad row, or the overflow."""
+    require_finite(X, name=name)
+    raise ValueError(
+        f"Sums over {name} overflow {compute_dtype(X)}: its values are too large (infinity is "
+        "reached on the way). Rescale the rows or pass float64."
+    )
+
+
+def map_rows(
+    function: Callable[[Array, slice], Array], X: Array, *, width: int | None = None
+) -> Array:
+    """Apply a function to X block by block; the answer has X's kind, type and device.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(block, rows)`` gets rows ``X[rows]`` in the compute type and returns as many
+        rows with `width` columns. It must not change the block in place.
+    X : array of shape (n_samples, n_features)
+    width : int, optional
+        Columns of the answer; those of X when None.
+
+    Raises
+    ------
+    ValueError
+        If X holds NaN or infinity, or the answer does not fit into X's type.
+    """
+    out = empty_like_rows(X, X.shape[1] if width is None else width)
+    narrow = "16" in str(X.dtype)
+    for rows in blocks(X):
+        block = function(upcast(X[rows]), rows)
+        if narrow:
+            with np.errstate(over="ignore"):
+                out[rows] = cast_like(block, X)
+            block = upcast(out[rows])
+        else:
+            out[rows] = block
+        if not is_finite_sum(block):
+            require_finite(X)
+            if not bool(namespace(block).all(namespace(block).isfinite(block))):
+                raise ValueError(
+                    f"The transformed rows {rows.start} to {rows.stop - 1} do not fit into "
+                    f"{X.dtype}. Pass X as float32."
+                )
+    return out
+
+
+def largest(block: Array, k: int) -> Array:
+    """Return the k largest values of each row, in no particular order; all if there are fewer."""
+    if k >= block.shape[1]:
+        return block
+    if is_tensor(block):
+        return block.topk(k, dim=1, sorted=False).values
+    return np.partition(block, block.shape[1] - k, axis=1)[:, -k:]
+
+
+def largest_at(block: Array, k: int) -> tuple[Array, Array]:
+    """Return the (at most) k largest values of each row, falling, and their columns.
+
+    Which of several equal values is kept, and their order, is not promised for k > 1.
+    """
+    xp = namespace(block)
+    k = min(k, block.shape[1])
+    if k == 1:
+        columns = xp.argmax(block, axis=1)[:, None]
+        return xp.take_along_axis(block, columns, axis=1), columns
+    if is_tensor(block):
+        values, columns = block.topk(k, dim=1)
+        return values, columns
+    columns = np.argpartition(block, block.shape[1] - k, axis=1)[:, -k:]
+    values = np.take_along_axis(block, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(values, order, axis=1), np.take_along_axis(columns, order, axis=1)
+
+
+def labels_to_host(values: Any) -> np.ndarray:
+    """Return class labels as a NumPy array of their own type."""
+    return values.detach().cpu().numpy() if is_tensor(values) else np.asarray(values)
+
+
+def available_memory(X: Array) -> int:
+    """Bytes that can still be allocated where X lies."""
+    if not on_host(X):
+        import torch
+
+        return int(torch.cuda.mem_get_info(X.device)[0])
+    try:
+        with open("/proc/meminfo") as table:
+            for line in table:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

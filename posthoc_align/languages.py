@@ -1,0 +1,158 @@
+"""Which language a row is in, and which rows translate each other.
+
+A language label is a str or an int a row, or one scalar for a whole batch. A ``pair_id`` is
+an id a row: rows of different languages with the same id are translations of each other;
+``-1`` and ``None`` mean that the row has no known translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from posthoc_align._arrays import is_tensor
+
+
+def check_language(language: Any, n_rows: int) -> np.ndarray | None:
+    """Return one label a row, or None if no language was given.
+
+    Parameters
+    ----------
+    language : None, str, int, or array-like of shape (n_rows,)
+        A scalar stands for every row.
+
+    Returns
+    -------
+    ndarray of str or int of shape (n_rows,), or None
+
+    Raises
+    ------
+    ValueError
+        If the length is not `n_rows`, a label is missing, or labels are neither all str nor all int.
+    """
+    if language is None:
+        return None
+    if isinstance(language, (str, int, np.integer)) and not isinstance(language, bool):
+        return np.full(n_rows, language)
+    labels = _host_labels(language)
+    if labels.ndim == 0:
+        return check_language(labels.item(), n_rows)
+    if labels.shape != (n_rows,):
+        raise ValueError(
+            f"language has shape {labels.shape} but X has {n_rows} rows: pass one label a row, "
+            "or one scalar for the whole batch."
+        )
+    return _plain(labels, "language")
+
+
+def _host_labels(values: Any) -> np.ndarray:
+    if is_tensor(values):
+        values = values.detach().cpu().numpy()
+    labels = np.asarray(values)
+    if labels.dtype.kind == "U" and isinstance(values, (list, tuple)):
+        labels = np.asarray(values, dtype=object)  # so that ["en", 1] is seen for what it is
+    return labels
+
+
+def _plain(labels: np.ndarray, name: str) -> np.ndarray:
+    """Object labels as a str or int array; anything else refused."""
+    if labels.dtype.kind in "UiuS":
+        return labels.astype(str) if labels.dtype.kind == "S" else labels
+    kinds = {type(v) for v in labels.tolist()}
+    if kinds <= {str, np.str_}:
+        return labels.astype(str)
+    if kinds <= {int, np.int64, np.int32} and kinds:
+        return labels.astype(np.int64)
+    missing = [i for i, v in enumerate(labels.tolist()) if _is_missing(v)]
+    if missing:
+        raise ValueError(
+            f"{name} is missing (None or NaN) in {len(missing)} rows, first in row {missing[0]}: "
+            "every row needs a label."
+        )
+    raise ValueError(
+        f"{name} holds {sorted(k.__name__ for k in kinds)}: labels must be all str or all int."
+    )
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or str(value) in ("<NA>", "NaT")
+
+
+def factorize(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distinct labels and each row's position among them.
+
+    Works on the heads of runs of equal labels, so that rows grouped by language cost one scan.
+    """
+    heads = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+    distinct, codes = np.unique(labels[heads], return_inverse=True)
+    return distinct, np.repeat(codes, np.diff(np.append(heads, len(labels))))
+
+
+def encode(labels: np.ndarray, known: Sequence[Any]) -> tuple[np.ndarray, list[Any]]:
+    """Position of each label in `known`, -1 where it is not there, and the unknown labels."""
+    distinct, codes = factorize(labels)
+    position = {label: i for i, label in enumerate(known)}
+    found = np.array([position.get(label, -1) for label in distinct.tolist()], dtype=np.int64)
+    unknown = [label for label, at in zip(distinct.tolist(), found, strict=True) if at < 0]
+    return found[codes], unknown
+
+
+def unseen_error(unknown: Sequence[Any], known: Sequence[Any], cure: str) -> ValueError:
+    """The error for languages that were not in fit."""
+    fitted = f"fitted on {list(known)}" if len(known) else "fitted without language labels"
+    return ValueError(f"Unseen language {list(unknown)}: this estimator was {fitted}. {cure}")
+
+
+def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
+    """Return one id a row as a str or int array, and -1 or "" where a row is unpaired.
+
+    Raises
+    ------
+    ValueError
+        If the length is not `n_rows` or ids are neither all str nor all int.
+    """
+    ids = _host_labels(pair_id)
+    if ids.shape != (n_rows,):
+        raise ValueError(
+            f"pair_id has shape {ids.shape} but X has {n_rows} rows: pass one id a row, "
+            "-1 or None where a row has no translation."
+        )
+    if ids.dtype.kind in "OfU":
+        missing = np.array([_is_missing(v) or v == -1 for v in ids.tolist()], dtype=bool)
+        present = ids[~missing]
+        if present.dtype.kind == "f" and np.all(present == np.floor(present)):
+            present = present.astype(np.int64)
+        present = _plain(present, "pair_id") if present.size else present.astype(np.int64)
+        unpaired: Any = "" if present.dtype.kind == "U" else -1
+        ids = np.full(n_rows, unpaired, dtype=present.dtype)
+        ids[~missing] = present
+    return _plain(ids, "pair_id")
+
+
+def is_paired(pair_id: np.ndarray) -> np.ndarray:
+    """Mask of the rows that have an id."""
+    return pair_id != ("" if pair_id.dtype.kind == "U" else -1)
+
+
+def require_unique_pairs(labels: np.ndarray, pair_id: np.ndarray) -> None:
+    """Raise if a (language, pair_id) occurs twice: the translation would be ambiguous."""
+    paired = is_paired(pair_id)
+    for label in np.unique(labels):
+        ids = pair_id[paired & (labels == label)]
+        values, counts = np.unique(ids, return_counts=True)
+        if np.any(counts > 1):
+            twice = values[counts > 1]
+            raise ValueError(
+                f"Duplicate (language, pair_id): {len(twice)} ids occur more than once in "
+                f"language {label!r}, first {twice[0]!r}. Keep one row an id, or set the others "
+                "to -1 (unpaired)."
+            )
+
+
+def pair_rows(ids_a: np.ndarray, ids_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in two id arrays of the rows that share an id; ids must be unique in each."""
+    a, b = np.flatnonzero(is_paired(ids_a)), np.flatnonzero(is_paired(ids_b))
+    _, in_a, in_b = np.intersect1d(ids_a[a], ids_b[b], assume_unique=True, return_indices=True)
+    return a[in_a], b[in_b]

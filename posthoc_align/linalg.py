@@ -1,0 +1,84 @@
+"""Small dense linear algebra that the estimators share, in float64 on d x d summaries.
+
+Summaries are at most d x d, so they are solved on the host by LAPACK, whatever device the
+rows are on. What counts as numerically zero is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def numerical_rank(values: np.ndarray, size: int, eps: float, *, scale: float | None = None) -> int:
+    """How many of the descending singular values are more than rounding noise.
+
+    A product summed in arithmetic of relative spacing `eps` over matrices of `size` columns is
+    known to about ``size * eps`` of its largest singular value (Golub & Van Loan, section 5.5.8,
+    the rule of LAPACK users and of ``numpy.linalg.matrix_rank``); below that, directions are noise. Where the
+    matrix is a difference of larger numbers, `scale` is the size of those.
+    """
+    scale = (float(values[0]) if values.size else 0.0) if scale is None else scale
+    return int(np.sum(values > max(scale * size * eps, 0.0)))
+
+
+def nearest_isometry(
+    cross: np.ndarray, *, eps: float, max_rank: int | None = None, reflection: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""The orthonormal matrix R that maximises trace(R' cross), completed towards the identity.
+
+    With the singular value decomposition ``cross = U S V'``, ``R = U V'`` on the directions that
+    carry signal. On the orthogonal complements N_x, N_y, about which `cross` says nothing, R is
+    the isometry closest to the identity: ``N_x polar(N_x' I N_y) N_y'``. This is the limit of the
+    polar factor of ``cross + t I`` as t falls to zero.
+
+    Parameters
+    ----------
+    cross : ndarray of shape (d_x, d_y)
+    eps : float
+        Relative precision of `cross`, see :func:`numerical_rank`.
+    max_rank : int, optional
+        A bound on the rank known from elsewhere, such as the number of pairs.
+    reflection : bool, default=True
+        If False and `cross` is square, the determinant is made +1 by turning round the least
+        certain direction. (Between spaces of different width the sign carries no meaning.)
+
+    Returns
+    -------
+    isometry : ndarray of shape (d_x, d_y)
+        Orthonormal columns if d_x >= d_y, orthonormal rows otherwise.
+    singular_values : ndarray of shape (min(d_x, d_y),)
+        Of `cross`, descending.
+    """
+    d_x, d_y = cross.shape
+    u, s, vt = np.linalg.svd(cross, full_matrices=False)
+    rank = numerical_rank(s, max(d_x, d_y), eps)
+    if max_rank is not None:
+        rank = min(rank, max_rank)
+    left, right = u[:, :rank], vt[:rank].T
+    if rank < min(d_x, d_y):
+        rest_x, rest_y = complement(left), complement(right)
+        p, _, qt = np.linalg.svd(rest_x.T @ np.eye(d_x, d_y) @ rest_y, full_matrices=False)
+        left = np.hstack([left, rest_x @ p])
+        right = np.hstack([right, rest_y @ qt.T])
+    isometry = left @ right.T
+    if not reflection and d_x == d_y and np.linalg.slogdet(isometry)[0] < 0:
+        isometry = isometry - 2 * np.outer(left[:, -1], right[:, -1])
+    return isometry, s
+
+
+def complement(basis: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the complement of the span of orthonormal columns (d, r) -> (d, d - r)."""
+    return np.linalg.qr(basis, mode="complete")[0][:, basis.shape[1] :]
+
+
+def symmetric_eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (ascending, negative rounding noise set to zero) and eigenvectors in columns."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.maximum(values, 0.0), vectors
+
+
+def fix_signs(rows: np.ndarray) -> np.ndarray:
+    """Turn each row so that its largest entry is positive: a basis without a random sign."""
+    at = np.argmax(np.abs(rows), axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), at])
+    return rows * np.where(signs == 0, 1.0, signs)[:, None]
