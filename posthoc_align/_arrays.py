@@ -87,7 +87,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool = False, name: str = "X") 
 def _refuse_text(X: Any, name: str) -> None:
     """Refuse strings, which NumPy would quietly parse as numbers."""
     if hasattr(X, "dtypes"):  # a data frame: its columns, not a copy of it
-        array = np.asarray(X) if any(kind == object for kind in X.dtypes) else None
+        array = np.asarray(X) if any(str(kind) == "object" for kind in X.dtypes) else None
     else:
         array = np.asarray(X) if isinstance(X, (np.ndarray, list, tuple)) else None
     if array is None:
@@ -171,7 +171,7 @@ def require_same_place(X: Array, Y: Array, *, names: tuple[str, str] = ("X", "Y"
     if is_tensor(X) != is_tensor(Y) or (is_tensor(X) and X.device != Y.device):
         raise ValueError(
             f"{names[0]} is {_named(X)} and {names[1]} is {_named(Y)}: both must be of one kind "
-            f"on one device. Move one of them, e.g. torch.as_tensor({names[1].lower()}, device=...)."
+            f"on one device. Move one of them, e.g. torch.as_tensor(..., device=...)."
         )
 
 

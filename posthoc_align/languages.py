@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align._arrays import is_tensor
+from posthoc_align._arrays import labels_to_host
 
 
 def check_language(language: Any, n_rows: int) -> np.ndarray | None:
@@ -30,13 +30,13 @@ def check_language(language: Any, n_rows: int) -> np.ndarray | None:
     Raises
     ------
     ValueError
-        If the length is not `n_rows`, a label is missing, or labels are neither all str nor all int.
+        If the length is not `n_rows`, a label is missing, or labels are neither str nor int.
     """
     if language is None:
         return None
     if isinstance(language, (str, int, np.integer)) and not isinstance(language, bool):
         return np.full(n_rows, language)
-    labels = _host_labels(language)
+    labels = _told_apart(language)
     if labels.ndim == 0:
         return check_language(labels.item(), n_rows)
     if labels.shape != (n_rows,):
@@ -47,10 +47,9 @@ def check_language(language: Any, n_rows: int) -> np.ndarray | None:
     return _plain(labels, "language")
 
 
-def _host_labels(values: Any) -> np.ndarray:
-    if is_tensor(values):
-        values = values.detach().cpu().numpy()
-    labels = np.asarray(values)
+def _told_apart(values: Any) -> np.ndarray:
+    """Labels as an array that still shows which were str and which were int."""
+    labels = labels_to_host(values)
     if labels.dtype.kind == "U" and isinstance(values, (list, tuple)):
         labels = np.asarray(values, dtype=object)  # so that ["en", 1] is seen for what it is
     return labels
@@ -113,7 +112,7 @@ def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
     ValueError
         If the length is not `n_rows` or ids are neither all str nor all int.
     """
-    ids = _host_labels(pair_id)
+    ids = _told_apart(pair_id)
     if ids.shape != (n_rows,):
         raise ValueError(
             f"pair_id has shape {ids.shape} but X has {n_rows} rows: pass one id a row, "

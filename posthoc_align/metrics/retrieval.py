@@ -1,0 +1,228 @@
+"""Finding translations: the nearest rows across, and where the true one ranks among them.
+
+X asks and Y answers; swap the arguments for the other direction. In the Tatoeba task as XTREME
+runs it, the English rows ask (``X``) and the foreign rows are searched (``Y``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from posthoc_align._arrays import Array, blocks, empty_like_rows, largest, namespace
+from posthoc_align.metrics import _similarity
+from posthoc_align.metrics._similarity import (
+    check_count,
+    check_neighbors,
+    check_sides,
+    count_rivals,
+    hubness_penalty,
+    nearest_rows,
+    tile_height,
+    tiles,
+)
+
+
+def retrieval_precision(
+    X: Any, Y: Any, *, k: int = 1, score: str = "cosine", neighbors: int = 10
+) -> float:
+    """Share of rows of X whose translation is among the k best rows of Y.
+
+    The rank of a translation is pessimistic: one more than the number of other rows of Y that
+    score at least as high. At k = 1 this is :func:`weak_alignment`.
+
+    Time O(n^2 d) in blocks, memory O(n) and about 64 MB beside the arrays.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        Queries.
+    Y : array of shape (n_samples, n_features)
+        Candidates; row i is the translation of row i of X.
+    k : int, default=1
+        How many candidates may be looked at; at most n_samples.
+    score : {"cosine", "csls"}, default="cosine"
+        See :func:`csls_scores` for the second.
+    neighbors : int, default=10
+        Rows in a CSLS neighbourhood, which has nothing to do with `k`; at most n_samples. Unused
+        by ``"cosine"``.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; chance is k / n_samples.
+
+    Raises
+    ------
+    ValueError
+        If shapes, kinds or devices differ, there are fewer than 2 rows, a row is zero or not
+        finite, the score is unknown, or `k` or the neighbourhood is larger than the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> Y = np.array([[1.0, 0.0], [1.0, -1.0]])
+    >>> retrieval_precision(X, Y), retrieval_precision(X, Y, k=2)
+    (0.5, 1.0)
+    """
+    x, y = check_sides(X, Y)
+    k = check_count(k, len(y), name="k", pool="Y")
+    penalty = hubness_penalty(x, y, score, neighbors)
+    return float(np.mean(count_rivals(x, y, penalty=penalty) < k))
+
+
+def mean_reciprocal_rank(X: Any, Y: Any, *, score: str = "cosine", neighbors: int = 10) -> float:
+    """Mean of one over the rank of each row's translation among the rows of Y.
+
+    Ranks are those of :func:`retrieval_precision`: ties count against the translation.
+
+    Time O(n^2 d) in blocks, memory O(n) and about 64 MB beside the arrays.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        Queries.
+    Y : array of shape (n_samples, n_features)
+        Candidates; row i is the translation of row i of X.
+    score : {"cosine", "csls"}, default="cosine"
+        See :func:`csls_scores` for the second.
+    neighbors : int, default=10
+        Rows in a CSLS neighbourhood; at most n_samples. Unused by ``"cosine"``.
+
+    Returns
+    -------
+    float
+        Above 0, at most 1.
+
+    Raises
+    ------
+    ValueError
+        As :func:`retrieval_precision`.
+
+    Examples
+    --------
+    The second row's translation comes second.
+
+    >>> import numpy as np
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> mean_reciprocal_rank(X, np.array([[1.0, 0.0], [1.0, -1.0]]))
+    0.75
+    """
+    x, y = check_sides(X, Y)
+    penalty = hubness_penalty(x, y, score, neighbors)
+    return float(np.mean(1.0 / (1.0 + count_rivals(x, y, penalty=penalty))))
+
+
+def nearest(X: Any, Y: Any, *, k: int = 1, score: str = "cosine", neighbors: int = 10) -> Array:
+    """Positions of the k rows of Y that score highest with each row of X, best first.
+
+    Time O(nmd) in blocks, memory O(n k + m) and about 64 MB beside the arrays.
+
+    Parameters
+    ----------
+    X : array of shape (n_queries, n_features)
+    Y : array of shape (n_candidates, n_features)
+        Need not correspond to X.
+    k : int, default=1
+        At most n_candidates.
+    score : {"cosine", "csls"}, default="cosine"
+        See :func:`csls_scores` for the second; its neighbourhoods are taken in the whole of X
+        and of Y, so X should be all queries there are.
+    neighbors : int, default=10
+        Rows in a CSLS neighbourhood; at most the rows of the smaller side. Unused by
+        ``"cosine"``.
+
+    Returns
+    -------
+    array of int64 of shape (n_queries, k)
+        Of the kind and on the device of X. Which of equally near rows comes first is not
+        promised.
+
+    Raises
+    ------
+    ValueError
+        If widths, kinds or devices differ, a row is zero or not finite, the score is unknown,
+        or `k` or the neighbourhood is larger than the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> nearest(np.array([[0.9, 0.1], [0.2, 0.3]]), np.eye(2), k=2)
+    array([[0, 1],
+           [1, 0]])
+    """
+    x, y = check_sides(X, Y, paired=False)
+    k = check_count(k, len(y), name="k", pool="Y")
+    return nearest_rows(x, y, k, penalty=hubness_penalty(x, y, score, neighbors))
+
+
+def csls_scores(X: Any, Y: Any, *, neighbors: int = 10) -> Array:
+    r"""Cross-domain similarity local scaling between all rows of X and all rows of Y.
+
+    .. math:: \mathrm{CSLS}(x, y) = 2 \cos(x, y) - r_Y(x) - r_X(y)
+
+    where :math:`r_Y(x)` is the mean cosine of x to its nearest rows of Y, and :math:`r_X(y)`
+    that of y to its nearest rows of X. It lowers rows that are near to everything (hubs). Both
+    neighbourhoods are taken in the sets as given: pass whole pools, not samples of them.
+
+    The answer itself is the whole n x m matrix, the only one this package makes; the measures
+    that use CSLS do not need it. Time O(nmd).
+
+    Parameters
+    ----------
+    X : array of shape (n_queries, n_features)
+    Y : array of shape (n_candidates, n_features)
+    neighbors : int, default=10
+        Rows in a neighbourhood, those of the translation included; at most the rows of the
+        smaller side.
+
+    Returns
+    -------
+    array of shape (n_queries, n_candidates)
+        In [-4, 4]; of the kind and on the device of X, float64 for float64 rows, else float32.
+
+    Raises
+    ------
+    ValueError
+        If widths, kinds or devices differ, a row is zero or not finite, or the neighbourhood is
+        larger than the rows.
+
+    Notes
+    -----
+    Symmetric: swapping X and Y transposes it. With neighbourhoods as large as the pools it is
+    twice the cosine minus its row and column means.
+
+    References
+    ----------
+    .. [1] A. Conneau, G. Lample, M. Ranzato, L. Denoyer, H. Jegou, "Word translation without
+       parallel data", ICLR (2018), arXiv:1710.04087.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> csls_scores(np.eye(2), np.eye(2), neighbors=1)
+    array([[ 0., -2.],
+           [-2.,  0.]])
+    """
+    x, y = check_sides(X, Y, paired=False)
+    neighbors = check_neighbors(neighbors, x, y)
+    scores = empty_like_rows(x.unit(slice(0, 1)), len(y), n_rows=len(x))
+    height = tile_height(x)
+    for rows in tiles(len(x), height):
+        queries = x.unit(rows)
+        for columns in tiles(len(y), height):
+            scores[rows, columns] = queries @ y.unit(columns).T
+    near_x, near_y = _row_means(scores, neighbors), _row_means(scores.T, neighbors)
+    scores *= 2
+    scores -= near_x[:, None]
+    scores -= near_y
+    return scores
+
+
+def _row_means(scores: Array, neighbors: int) -> Array:
+    """Mean of the largest scores in each row."""
+    xp = namespace(scores)
+    parts = blocks(scores, target=_similarity.TILE_BYTES)
+    return xp.concat([xp.mean(largest(scores[rows], neighbors), axis=1) for rows in parts])
