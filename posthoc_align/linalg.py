@@ -14,8 +14,8 @@ def numerical_rank(values: np.ndarray, size: int, eps: float, *, scale: float | 
 
     A product summed in arithmetic of relative spacing `eps` over matrices of `size` columns is
     known to about ``size * eps`` of its largest singular value (Golub & Van Loan, section 5.5.8,
-    the rule of LAPACK users and of ``numpy.linalg.matrix_rank``); below that, directions are noise. Where the
-    matrix is a difference of larger numbers, `scale` is the size of those.
+    the rule of LAPACK users and of ``numpy.linalg.matrix_rank``); below that, directions are noise.
+    Where the matrix is a difference of larger numbers, `scale` is the size of those.
     """
     scale = (float(values[0]) if values.size else 0.0) if scale is None else scale
     return int(np.sum(values > max(scale * size * eps, 0.0)))
@@ -67,7 +67,7 @@ def nearest_isometry(
 
 
 def complement(basis: np.ndarray) -> np.ndarray:
-    """Orthonormal basis of the complement of the span of orthonormal columns (d, r) -> (d, d - r)."""
+    """Orthonormal basis, (d, d - r), of the complement of orthonormal columns (d, r)."""
     return np.linalg.qr(basis, mode="complete")[0][:, basis.shape[1] :]
 
 

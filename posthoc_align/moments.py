@@ -338,7 +338,7 @@ def _merge(a: np.ndarray | None, b: np.ndarray | None, between: np.ndarray) -> n
 def _needed(value: np.ndarray | None) -> np.ndarray:
     if value is None:
         raise ValueError(
-            "These moments hold no second moments: accumulate them with second='diagonal' or 'full'."
+            "These moments hold no second moments: accumulate with second='diagonal' or 'full'."
         )
     return value
 

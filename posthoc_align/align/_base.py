@@ -1,0 +1,212 @@
+"""What the estimators share: one path from moments to a fit, and how a language label travels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from posthoc_align._arrays import Array, check_rows, index_like, like
+from posthoc_align.languages import check_language, encode, unseen_error
+from posthoc_align.moments import LanguageMoments, Moments, Second
+
+
+class MomentFitted:
+    """An estimator that is solved from its ``moments_`` alone.
+
+    ``fit``, ``partial_fit`` and ``fit_moments`` all store moments and end in ``_solve``.
+    ``partial_fit`` leaves solving to the first look at a learned attribute, so a stream of a
+    thousand batches is solved once.
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = ()
+    moments_: Any
+
+    def _solve(self) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must define _solve.")
+
+    def fit_moments(self, moments: Any) -> Self:
+        """Fit from (merged) statistics instead of rows; every other way to fit ends here.
+
+        Parameters
+        ----------
+        moments : LanguageMoments or PairMoments
+            As found in ``moments_`` of an estimator of the same class.
+        """
+        self._forget()
+        self.moments_ = moments
+        self._solve()
+        return self
+
+    def _add_moments(self, moments: Any) -> Self:
+        before = vars(self).get("moments_")
+        self._forget()
+        self.moments_ = moments if before is None else before + moments
+        return self
+
+    def _forget(self) -> None:
+        for name in self._learned:
+            vars(self).pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self)._learned and "moments_" in vars(self):
+            self._solve()
+            return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """A transformer of rows of many languages, told apart by the keyword ``language``."""
+
+    # Users are spared the set_*_request calls: metadata routing delivers `language` by itself.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"language": True}
+    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = {"language": True}
+    __metadata_request__transform: ClassVar[dict[str, bool]] = {"language": True}
+    __metadata_request__inverse_transform: ClassVar[dict[str, bool]] = {"language": True}
+
+    requires_language: ClassVar[bool] = True
+    """Whether ``transform`` depends on the language of a row."""
+
+    languages_: list[Any]
+    n_features_in_: int
+
+    def fit(self, X: Any, y: Any = None, *, language: Any = None) -> Self:
+        raise NotImplementedError(f"{type(self).__name__} must define fit.")
+
+    def transform(self, X: Any, *, language: Any = None) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} must define transform.")
+
+    def fit_transform(
+        self, X: Any, y: Any = None, *, language: Any = None, **fit_params: Any
+    ) -> Array:
+        """The same as ``fit(X, y, language=language).transform(X, language=language)``.
+
+        Parameters
+        ----------
+        X, y, language, **fit_params
+            As in :meth:`fit`.
+        """
+        return self.fit(X, y, language=language, **fit_params).transform(X, language=language)
+
+    def _check_transform(self, X: Any, language: Any) -> tuple[Array, np.ndarray, list[Any]]:
+        """Checked rows, each row's place among ``languages_`` (-1 if unseen), unseen labels."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        labels = check_language(language, X.shape[0])
+        if labels is not None:
+            return X, *encode(labels, self.languages_)
+        if len(self.languages_) > 1 and self.requires_language:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {len(self.languages_)} languages and "
+                "transforms each differently, but transform got no language. Pass "
+                "transform(X, language=...); inside a Pipeline enable scikit-learn's metadata "
+                "routing (sklearn.set_config(enable_metadata_routing=True)) and pass language= to "
+                "the pipeline's own fit and predict."
+            )
+        return X, np.zeros(X.shape[0], dtype=np.int64), []
+
+    def _require_seen(self, unknown: list[Any], cure: str) -> None:
+        if unknown:
+            raise unseen_error(unknown, known_labels(self.languages_), cure)
+
+    def _check_new_language(self, language: Any) -> None:
+        """Whether a label can be added to a fitted estimator."""
+        check_is_fitted(self)
+        if not isinstance(language, (str, int, np.integer)):
+            raise ValueError(f"add_language takes one label, a str or an int; got {language!r}.")
+        if language in self.languages_ or None in self.languages_:
+            raise ValueError(
+                f"Cannot add language {language!r}: fitted on {self.languages_}. Only a new "
+                "language can be added, to an estimator fitted with labels."
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
+        return tags
+
+
+class MomentTransformer(MomentFitted, LanguageTransformer):
+    """A language transformer that is solved from the moments of each language."""
+
+    moments_: LanguageMoments
+
+    def fit(self, X: Any, y: Any = None, *, language: Any = None) -> Self:
+        """Fit on all rows; forgets what was seen before.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            NumPy array, memory map or torch tensor.
+        y : array-like of shape (n_samples,), optional
+            Class labels, used only where the class says so.
+        language : str, int or array-like of shape (n_samples,), optional
+            Label of each row, or one for all. None: all rows are of one language.
+        """
+        X = check_rows(self, X, reset=True)
+        return self.fit_moments(self._moments_of(X, y, language))
+
+    def partial_fit(self, X: Any, y: Any = None, *, language: Any = None) -> Self:
+        """Add rows to what was seen before. Parameters as in :meth:`fit`."""
+        X = check_rows(self, X, reset="moments_" not in vars(self))
+        return self._add_moments(self._moments_of(X, y, language))
+
+    def fit_moments(self, moments: LanguageMoments) -> Self:
+        """Fit from the merged moments of each language instead of rows.
+
+        Parameters
+        ----------
+        moments : LanguageMoments
+        """
+        self.n_features_in_ = moments.n_features
+        return super().fit_moments(moments)
+
+    def _second(self) -> Second:
+        """Which second moments the solver needs."""
+        return "none"
+
+    def _moments_of(self, X: Array, y: Any, language: Any) -> LanguageMoments:
+        return LanguageMoments.of(X, check_language(language, X.shape[0]), second=self._second())
+
+
+def known_labels(languages: list[Any]) -> list[Any]:
+    """The languages that have a name."""
+    return [label for label in languages if label is not None]
+
+
+def require_rows(moments: dict[Any, Moments] | LanguageMoments, least: int = 2) -> None:
+    """Raise if a language has fewer rows than a mean or variance needs.
+
+    Raises
+    ------
+    ValueError
+        Names the language and its number of rows.
+    """
+    for label, part in moments.items():
+        if part.count < least:
+            whose = "X" if label is None else f"Language {label!r}"
+            raise ValueError(
+                f"{whose} has only {part.count} row (n_samples = {part.count}); at least {least} "
+                "are needed, since the mean of a single row is that row itself. Add rows, or "
+                "leave the language out and choose a policy with unseen=."
+            )
+
+
+def gather(table: np.ndarray, codes: np.ndarray, X: Array) -> Callable[[slice], Array]:
+    """Rows of a small table by each row's code, for one block at a time.
+
+    A block of one language gets a single row to broadcast, which saves the gathered copy.
+    """
+    on_device, codes_there = like(table, X), index_like(codes, X)
+
+    def rows_of(rows: slice) -> Array:
+        here = codes[rows]
+        if here[0] == here[-1] and np.all(here == here[0]):
+            return on_device[int(here[0])][None, :]
+        return on_device[codes_there[rows]]
+
+    return rows_of

@@ -1,0 +1,178 @@
+"""What maps between two spaces share: pairs in, an affine map out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from posthoc_align._arrays import (
+    Array,
+    blocks,
+    check_rows,
+    check_target,
+    like,
+    map_rows,
+    namespace,
+    to_host,
+    upcast,
+    zeros_on,
+)
+from posthoc_align.align._base import MomentFitted
+from posthoc_align.moments import PairMoments
+
+
+class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A map x -> (x - mean_in) W + mean_out, fitted on rows of X and y that correspond."""
+
+    requires_pairs: ClassVar[bool] = True
+    """Whether row i of y must be the counterpart of row i of X."""
+
+    n_features_in_: int
+    mean_in_: np.ndarray
+    mean_out_: np.ndarray
+    moments_: PairMoments
+
+    @property
+    def matrix_(self) -> np.ndarray:
+        """The linear part W of the map, shape (n_features_in, n_features_out)."""
+        raise NotImplementedError(f"{type(self).__name__} must define matrix_.")
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.matrix_.shape[1])
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit on all pairs; forgets what was seen before.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        y : array of shape (n_samples, n_features_out)
+            Row i is the counterpart of row i of X; of X's kind, on X's device.
+        """
+        return self.fit_moments(self._pair_moments(*self._check_pairs(X, y, reset=True)))
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Add pairs to what was seen before. Parameters as in :meth:`fit`."""
+        pairs = self._check_pairs(X, y, reset="moments_" not in vars(self))
+        return self._add_moments(self._pair_moments(*pairs))
+
+    def fit_moments(self, moments: PairMoments) -> Self:
+        """Fit from merged joint moments instead of rows.
+
+        Parameters
+        ----------
+        moments : PairMoments
+        """
+        self.n_features_in_ = len(moments.mean_x)
+        return super().fit_moments(moments)
+
+    def _pair_moments(self, X: Array, y: Array) -> PairMoments:
+        return PairMoments.of(X, y)
+
+    def _check_pairs(self, X: Any, y: Any, *, reset: bool = False) -> tuple[Array, Array]:
+        X = check_rows(self, X, reset=reset)
+        return X, check_target(y, X)
+
+    def _require_pairs(self, moments: PairMoments) -> None:
+        if moments.count < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 pairs and got {moments.count} "
+                f"(n_samples = {moments.count}). Give more rows that translate each other."
+            )
+
+    def transform(self, X: Any) -> Array:
+        """Map rows into the target space.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+
+        Returns
+        -------
+        array of shape (n_samples, n_features_out)
+            Of X's kind, type and device.
+        """
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        return _affine(X, self.mean_in_, self.matrix_, self.mean_out_)
+
+    def inverse_transform(self, y: Any) -> Array:
+        """Map rows of the target space back.
+
+        Parameters
+        ----------
+        y : array of shape (n_samples, n_features_out)
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            The exact inverse where W is invertible, else the least-squares one of minimum norm.
+        """
+        check_is_fitted(self)
+        y = check_rows(None, y, name="y")
+        self._require_out_width(y)
+        return _affine(y, self.mean_out_, self._inverse_matrix(), self.mean_in_)
+
+    def _inverse_matrix(self) -> np.ndarray:
+        return np.linalg.pinv(self.matrix_)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Share of the variance of y that the mapped X explains (R squared; 1 is perfect).
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        y : array of shape (n_samples, n_features_out)
+
+        Returns
+        -------
+        float
+            ``1 - sum ||y_i - T(x_i)||^2 / sum ||y_i - mean(y)||^2``; below 0: worse than the mean.
+        """
+        mapped = self.transform(X)
+        y = check_target(y, mapped)
+        self._require_out_width(y)
+        return explained_variance(y, mapped)
+
+    def _require_out_width(self, y: Array) -> None:
+        if y.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"y has {y.shape[1]} features, but {type(self).__name__} maps to "
+                f"{self._n_features_out}."
+            )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
+        return tags
+
+
+def _affine(X: Array, before: np.ndarray, matrix: np.ndarray, after: np.ndarray) -> Array:
+    """(x - before) W + after, with the shifts folded into one."""
+    weight, shift = like(matrix, X), like(after - before @ matrix, X)
+    return map_rows(lambda x, _: x @ weight + shift, X, width=matrix.shape[1])
+
+
+def explained_variance(y: Array, predicted: Array) -> float:
+    """R squared of all columns together, computed block by block where the rows lie."""
+    xp = namespace(y)
+    total = xp.mean(upcast(y[: min(256, y.shape[0])]), axis=0)
+    residual, spread, drift = zeros_on(y, ()), zeros_on(y, ()), zeros_on(y, (y.shape[1],))
+    for rows in blocks(y):
+        truth = upcast(y[rows])
+        residual = residual + xp.sum((truth - upcast(predicted[rows])) ** 2)
+        moved = truth - total
+        spread = spread + xp.sum(moved**2)
+        drift = drift + xp.sum(moved, axis=0)
+    offset = to_host(drift) / y.shape[0]
+    variance = float(spread) - y.shape[0] * float(offset @ offset)
+    if variance <= 0:
+        return 1.0 if float(residual) == 0 else 0.0
+    return 1.0 - float(residual) / variance

@@ -1,0 +1,318 @@
+"""Per-language centring: move every language to one mean."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from posthoc_align._arrays import Array, check_rows, map_rows
+from posthoc_align.align._base import MomentTransformer, gather, known_labels, require_rows
+from posthoc_align.languages import check_language, factorize
+from posthoc_align.moments import LanguageMoments, Moments, Second
+
+UNSEEN = ("error", "global", "identity", "transductive")
+
+
+class LanguageCentering(MomentTransformer):
+    r"""Subtract from each row the mean of its language.
+
+    Maps a row of language :math:`l` to :math:`x - \mu_l + a`, where the anchor :math:`a` is the
+    origin, the mean of all rows, or the mean of one language. Means are fitted on anchor rows
+    and never taken from the rows being transformed. Memory is O(L d) for L languages.
+
+    Parameters
+    ----------
+    anchor : {"origin", "pooled"} or label, default="origin"
+        Where the means are moved to. With a language's label this is the mean shift of Chang
+        et al. [2]_: every language is moved onto that one, which itself stays as it is.
+    shrinkage : float in [0, 1] or "auto", default=0.0
+        Pull each mean towards the pooled mean: :math:`\mu_l \leftarrow \mu_l + s(\bar\mu-\mu_l)`.
+        "auto" is the positive-part James-Stein factor [3]_, which is large for languages with
+        few rows and vanishes with many.
+    class_balanced : bool, default=False
+        Give every class of ``y`` the same weight in a language's mean. Centring moves a language
+        whose class mix differs from the others' by the mean of its frequent classes; this does not.
+        Needs ``y`` in fit.
+    unseen : {"error", "global", "identity", "transductive"}, default="error"
+        What to do with a language that was not in fit: raise, subtract the pooled mean, leave
+        it alone, or subtract the mean of its rows in the batch at hand.
+
+    Attributes
+    ----------
+    languages_ : list of length L
+        Labels, sorted; ``[None]`` if fitted without labels.
+    means_ : ndarray of shape (L, n_features)
+        Mean of each language, after shrinkage and class balancing.
+    pooled_mean_ : ndarray of shape (n_features,)
+    anchor_ : ndarray of shape (n_features,)
+        The point the means are moved to.
+    shrinkage_ : ndarray of shape (L,)
+        Shrinkage factor of each language.
+    moments_ : LanguageMoments
+        All that was kept of the data; add to it, save it, refit from it.
+    n_features_in_ : int
+
+    Raises
+    ------
+    ValueError
+        If a language has a single row, an unseen language meets ``unseen="error"``, or several
+        languages were fitted and transform gets no label.
+
+    Notes
+    -----
+    With equal class weights the result equals oracle LEACE [4]_ of the language label when
+    ``anchor="pooled"``. Cosines between languages change, cosines of differences do not; a
+    measure that ignores shifts (CKA, RSIM) cannot see this transformation.
+
+    References
+    ----------
+    .. [1] J. Libovicky, R. Rosa, A. Fraser, "On the Language Neutrality of Pre-trained
+       Multilingual Representations", Findings of EMNLP 2020.
+    .. [2] T. Chang, Z. Tu, B. Bergen, "The Geometry of Multilingual Language Model
+       Representations", EMNLP 2022.
+    .. [3] W. James, C. Stein, "Estimation with Quadratic Loss", Berkeley Symposium 1961.
+    .. [4] N. Belrose et al., "LEACE: Perfect Linear Concept Erasure in Closed Form",
+       NeurIPS 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from posthoc_align import LanguageCentering
+    >>> X = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0], [0.0, 7.0]])
+    >>> LanguageCentering().fit_transform(X, language=["en", "en", "de", "de"])
+    array([[-1.,  0.],
+           [ 1.,  0.],
+           [ 0., -1.],
+           [ 0.,  1.]])
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = (
+        "languages_",
+        "means_",
+        "pooled_mean_",
+        "anchor_",
+        "shrinkage_",
+    )
+
+    means_: np.ndarray
+    pooled_mean_: np.ndarray
+    anchor_: np.ndarray
+    shrinkage_: np.ndarray
+
+    def __init__(
+        self,
+        *,
+        anchor: Any = "origin",
+        shrinkage: float | str = 0.0,
+        class_balanced: bool = False,
+        unseen: str = "error",
+    ) -> None:
+        self.anchor = anchor
+        self.shrinkage = shrinkage
+        self.class_balanced = class_balanced
+        self.unseen = unseen
+
+    def _second(self) -> Second:
+        return "diagonal" if self.shrinkage == "auto" else "none"
+
+    def _moments_of(self, X: Array, y: Any, language: Any) -> LanguageMoments:
+        self._check_parameters()
+        labels = check_language(language, X.shape[0])
+        if not self.class_balanced:
+            return LanguageMoments.of(X, labels, second=self._second())
+        return _cell_moments(X, y, labels, self._second())
+
+    def _check_parameters(self) -> None:
+        if self.unseen not in UNSEEN:
+            raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
+        shrinkage = self.shrinkage
+        if shrinkage != "auto" and not (
+            isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1
+        ):
+            raise ValueError(
+                f"shrinkage={shrinkage!r} is out of range: give a number from 0 to 1, or 'auto'."
+            )
+
+    def _parts(self) -> dict[Any, Moments]:
+        """Moments of each language, of equal class weights where asked for."""
+        self._check_parameters()
+        parts = _balance(self.moments_) if self.class_balanced else dict(self.moments_)
+        require_rows(parts)
+        return parts
+
+    def _solve(self) -> None:
+        parts = self._parts()
+        pooled = LanguageMoments(parts).pooled
+        self.languages_ = list(parts)
+        self.pooled_mean_ = pooled.mean
+        self.shrinkage_ = np.array([self._mean_shrinkage(p, parts) for p in parts.values()])
+        means = np.stack([part.mean for part in parts.values()])
+        self.means_ = means + self.shrinkage_[:, None] * (pooled.mean - means)
+        self.anchor_ = self._anchor_mean()
+
+    def _anchor_mean(self) -> np.ndarray:
+        if isinstance(self.anchor, str) and self.anchor == "origin":
+            return np.zeros_like(self.pooled_mean_)
+        if isinstance(self.anchor, str) and self.anchor == "pooled":
+            return self.pooled_mean_
+        return self.means_[self._anchor_position()]
+
+    def _anchor_position(self) -> int:
+        if self.anchor not in self.languages_:
+            raise ValueError(
+                f"anchor={self.anchor!r} is neither 'origin', 'pooled' nor one of the fitted "
+                f"languages {known_labels(self.languages_)}."
+            )
+        return self.languages_.index(self.anchor)
+
+    def _mean_shrinkage(self, part: Moments, parts: dict[Any, Moments]) -> float:
+        """How far the mean of a language is pulled towards the pooled mean."""
+        if self.shrinkage != "auto":
+            return float(self.shrinkage)
+        pooled = LanguageMoments(parts).pooled
+        rows = sum(p.count - 1 for p in parts.values())
+        within = sum(float(np.sum(p.variance)) * p.count for p in parts.values()) / rows
+        distance = float(np.sum((part.mean - pooled.mean) ** 2))
+        d = pooled.n_features
+        noise = within / part.count * max(d - 2, 0) / d
+        return 1.0 if distance <= noise else noise / distance
+
+    def add_language(self, X: Any, language: Any, *, y: Any = None) -> Self:
+        """Fit one more language; the results of all others stay bit-identical.
+
+        The pooled mean and the anchor stay as fitted.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Rows of the new language alone.
+        language : str or int
+            Its label.
+        y : array-like of shape (n_samples,), optional
+            Class labels, for ``class_balanced=True``.
+        """
+        part, added = self._check_addition(X, language, y)
+        shrinkage = self._mean_shrinkage(part, self._parts())
+        mean = part.mean + shrinkage * (self.pooled_mean_ - part.mean)
+        self.languages_ = [*self.languages_, language]
+        self.means_ = np.vstack([self.means_, mean])
+        self.shrinkage_ = np.append(self.shrinkage_, shrinkage)
+        self.moments_ = self.moments_ + added
+        return self
+
+    def _check_addition(self, X: Any, language: Any, y: Any) -> tuple[Moments, LanguageMoments]:
+        self._check_new_language(language)
+        X = check_rows(self, X)
+        added = self._moments_of(X, y, language)
+        parts = _balance(added) if self.class_balanced else dict(added)
+        require_rows(parts)
+        return next(iter(parts.values())), added
+
+    def transform(self, X: Any, *, language: Any = None) -> Array:
+        """Centre rows of known languages.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        language : str, int or array-like of shape (n_samples,), optional
+            May be left out only if fit saw one language.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Of X's kind, type and device.
+        """
+        X, codes, unknown = self._check_transform(X, language)
+        means, codes = self._with_unseen(self.means_, X, language, codes, unknown)
+        offset = gather(means - self._targets(means, unknown), codes, X)
+        return map_rows(lambda x, rows: x - offset(rows), X)
+
+    def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
+        """Put the language back: x + mean of its language - anchor. Parameters as in transform."""
+        X, codes, unknown = self._check_transform(X, language)
+        self._require_seen(unknown, "Only fitted languages can be put back.")
+        offset = gather(self.means_ - self.anchor_, codes, X)
+        return map_rows(lambda x, rows: x + offset(rows), X)
+
+    def _targets(self, means: np.ndarray, unknown: list[Any]) -> np.ndarray:
+        """Where each row of the table of means is moved to."""
+        targets = np.broadcast_to(self.anchor_, means.shape).copy()
+        if unknown and self.unseen == "identity":
+            targets[-1] = means[-1]
+        return targets
+
+    def _with_unseen(
+        self, means: np.ndarray, X: Array, language: Any, codes: np.ndarray, unknown: list[Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The table of means with what the policy says about unseen languages appended."""
+        if not unknown:
+            return means, codes
+        if self.unseen == "error":
+            self._require_seen(
+                unknown,
+                "Fit it, add it with add_language(X, language), or choose "
+                "unseen='global', 'identity' or 'transductive'.",
+            )
+        if self.unseen != "transductive":
+            return np.vstack([means, self.pooled_mean_]), codes  # code -1 is the last row
+        new, codes = self._batch_moments(X, language, codes, second="none")
+        return np.vstack([means, [part.mean for part in new.values()]]), codes
+
+    def _batch_moments(
+        self, X: Array, language: Any, codes: np.ndarray, second: Second
+    ) -> tuple[LanguageMoments, np.ndarray]:
+        """Moments of the unseen languages of a batch, and codes that point behind the table."""
+        at = np.flatnonzero(codes < 0)
+        labels = np.asarray(check_language(language, X.shape[0]))[at]
+        codes = codes.copy()
+        codes[at] = len(self.languages_) + factorize(labels)[1]
+        return LanguageMoments.of(X[at], labels, second=second), codes
+
+
+def _cell_moments(X: Array, y: Any, labels: np.ndarray | None, second: Second) -> LanguageMoments:
+    """Moments of each (language, class) cell."""
+    if y is None:
+        raise ValueError(
+            "class_balanced=True needs the class of each row: pass y, or set class_balanced=False."
+        )
+    classes = np.asarray(y)
+    if classes.shape != (X.shape[0],):
+        raise ValueError(
+            f"y has shape {classes.shape} but X has {X.shape[0]} rows: pass one class a row."
+        )
+    names, of_class = factorize(classes)
+    languages, of_language = factorize(np.zeros(X.shape[0], int) if labels is None else labels)
+    moments = LanguageMoments.of(X, of_language * len(names) + of_class, second=second)
+    return LanguageMoments(
+        {
+            (
+                None if labels is None else languages.tolist()[cell // len(names)],
+                names.tolist()[cell % len(names)],
+            ): part
+            for cell, part in moments.items()
+        }
+    )
+
+
+def _balance(cells: LanguageMoments) -> dict[Any, Moments]:
+    """One Moments a language in which every class weighs the same."""
+    classes = {cell[1] for cell in cells}
+    parts = {}
+    for language in dict.fromkeys(cell[0] for cell in cells):
+        own = [part for cell, part in cells.items() if cell[0] == language]
+        if len(own) < len(classes):
+            warnings.warn(
+                f"Language {language!r} has rows of {len(own)} of {len(classes)} classes: its "
+                "balanced mean covers only those. Add rows of the others.",
+                stacklevel=2,
+            )
+        means = np.stack([part.mean for part in own])
+        count, mean = sum(part.count for part in own), means.mean(axis=0)
+        squares = None
+        if all(part.squares is not None for part in own):
+            variance = np.mean([part.variance for part in own], axis=0) + means.var(axis=0)
+            squares = count * variance
+        parts[language] = Moments(count, mean, squares, eps=max(part.eps for part in own))
+    return parts

@@ -1,0 +1,157 @@
+"""LSAR: remove the low-rank subspace in which the language means differ."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+
+from posthoc_align._arrays import Array, like, map_rows
+from posthoc_align.align._base import MomentTransformer, require_rows
+from posthoc_align.linalg import fix_signs, numerical_rank
+
+
+class LSAR(MomentTransformer):
+    r"""Low-rank subtraction of the language-specific subspace.
+
+    Stacks the language means as columns of :math:`M`, finds
+    :math:`\min_{\mu,M_s,\Gamma}\lVert M-\mu 1^\top-M_s\Gamma^\top\rVert_F^2` with
+    :math:`\mu\perp M_s` and rank r, and maps :math:`x` to :math:`x - M_s M_s^\top x`. The solution
+    is the first r principal axes of the centred means, every language weighing the same. Memory is
+    O(L d); the d x d projector is never formed.
+
+    Parameters
+    ----------
+    rank : int, optional
+        Dimension of the removed subspace, at most L - 1 for L languages; None takes L - 1, which
+        makes all language means equal. One language leaves nothing to remove: the identity.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (rank_, n_features)
+        Orthonormal basis of the language subspace :math:`M_s`, strongest axis first.
+    singular_values_ : ndarray of shape (min(L, n_features),)
+        Of the centred means: how much each axis tells about the language.
+    rank_ : int
+        Dimension removed; smaller than asked for if the means span less (a warning says so).
+    mean_ : ndarray of shape (n_features,)
+        The shared mean :math:`\mu`, orthogonal to the subspace. It is not subtracted.
+    languages_ : list of length L
+    moments_ : LanguageMoments
+    n_features_in_ : int
+
+    Raises
+    ------
+    ValueError
+        If ``rank`` exceeds L - 1, or a language has a single row. After ``partial_fit`` this is
+        raised when the solution is first needed, since more languages may still come.
+
+    Notes
+    -----
+    The projector needs no language at transform and works for languages never seen. It equals
+    orthogonal LEACE of the language label at rank L - 1. The removed axes may also carry meaning:
+    look at ``decompose``. At a rank below L - 1 the result depends on which languages
+    were fitted, since a near-duplicate language pulls the principal axes.
+
+    References
+    ----------
+    .. [1] Z. Xie, H. Zhao, T. Yu, S. Li, "Discovering Low-rank Subspaces for Language-agnostic
+       Multilingual Representations", EMNLP 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from posthoc_align import LSAR
+    >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [9.0, 2.0], [9.0, 4.0]])
+    >>> LSAR().fit_transform(X, language=["en", "en", "de", "de"])
+    array([[0., 2.],
+           [0., 4.],
+           [0., 2.],
+           [0., 4.]])
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = (
+        "languages_",
+        "components_",
+        "singular_values_",
+        "rank_",
+        "mean_",
+    )
+    requires_language: ClassVar[bool] = False
+
+    components_: np.ndarray
+    singular_values_: np.ndarray
+    rank_: int
+    mean_: np.ndarray
+
+    def __init__(self, *, rank: int | None = None) -> None:
+        self.rank = rank
+
+    def _solve(self) -> None:
+        require_rows(self.moments_)
+        n_languages, width = len(self.moments_), self.moments_.n_features
+        most = n_languages - 1
+        if self.rank is not None and not (
+            isinstance(self.rank, (int, np.integer)) and 0 <= self.rank <= most
+        ):
+            raise ValueError(
+                f"rank={self.rank!r} is out of range: the means of {n_languages} languages span "
+                f"at most L - 1 = {most} directions. Give an int from 0 to {most}, or None."
+            )
+        wanted = most if self.rank is None else int(self.rank)
+        means = np.stack([part.mean for part in self.moments_.values()])
+        centre = means.mean(axis=0)
+        _, values, axes = np.linalg.svd(means - centre, full_matrices=False)
+        largest = float(np.linalg.norm(means, axis=1).max())
+        eps = max(part.eps for part in self.moments_.values())
+        found = numerical_rank(values, n_languages, eps, scale=largest)
+        rank = min(wanted, found)
+        if rank < wanted:
+            warnings.warn(
+                f"LSAR removes {rank} directions instead of {wanted}: the means of the "
+                f"{n_languages} languages differ in no more (are two languages the same data, or "
+                f"more languages than the {width} dimensions?).",
+                stacklevel=3,
+            )
+        self.languages_ = list(self.moments_)
+        self.rank_ = rank
+        self.components_ = fix_signs(axes[:rank]) if rank else np.zeros((0, width))
+        self.singular_values_ = values
+        self.mean_ = centre - (centre @ self.components_.T) @ self.components_
+
+    def transform(self, X: Any, *, language: Any = None) -> Array:
+        """Remove the language subspace.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        language : ignored
+            Accepted for the common signature; the projector is the same for all.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Of X's kind, type and device.
+        """
+        X, _, _ = self._check_transform(X, None)
+        axes = like(self.components_, X)
+        back = like(self.components_.T, X)
+        return map_rows(lambda x, _: x - (x @ back) @ axes, X)
+
+    def decompose(self, X: Any) -> tuple[Array, Array]:
+        """Split rows into a language-neutral and a language-specific part.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+
+        Returns
+        -------
+        neutral, specific : arrays of shape (n_samples, n_features)
+            They add up to X; ``neutral`` equals ``transform(X)`` and the two are orthogonal.
+        """
+        X, _, _ = self._check_transform(X, None)
+        axes = like(self.components_, X)
+        back = like(self.components_.T, X)
+        return self.transform(X), map_rows(lambda x, _: (x @ back) @ axes, X)

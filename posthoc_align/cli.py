@@ -1,0 +1,146 @@
+"""The command ``posthoc-align``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import posthoc_align
+
+EXAMPLES = """examples:
+  posthoc-align demo
+      run every method on the bundled corpus (12 languages) and write a report
+  posthoc-align compare emb/en.npy emb/de.npy emb/fr.npy --pivot en
+      one file a language, row i of each translates row i of the others
+  posthoc-align compare emb/*.npy --pivot en --labels topics.npy --output report
+      with task labels (one a pair): a head trained on English, scored on each language
+  posthoc-align compare all.safetensors --table rows.csv --pivot en
+      one file, and a CSV with the columns language and pair_id
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 done, 1 wrong input, 2 wrong usage)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (ValueError, OSError, MemoryError, ImportError) as error:
+        print(f"posthoc-align: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("posthoc-align: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="posthoc-align",
+        description="Align multilingual embeddings after the fact, and say what helped.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=posthoc_align.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    demo = commands.add_parser("demo", help="compare all methods on the bundled corpus")
+    demo.set_defaults(run=_demo)
+
+    compare = commands.add_parser(
+        "compare",
+        help="compare all methods on your embeddings",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        help=".npy, .npz or .safetensors: one file a language (named by its stem) with "
+        "corresponding rows, or one file with --table",
+    )
+    compare.add_argument("--pivot", required=True, help="language the others are mapped onto")
+    compare.add_argument(
+        "--table",
+        type=Path,
+        help="CSV or TSV with columns language and pair_id (optional: label, split), a line a row",
+    )
+    compare.add_argument(
+        "--labels", type=Path, help="task labels, one a pair or one a row (.npy, .npz, .txt, .csv)"
+    )
+    compare.add_argument(
+        "--test-size",
+        type=float,
+        default=0.25,
+        help="share of the pairs held out when the table names no split (default: %(default)s)",
+    )
+    compare.add_argument("--seed", type=int, default=0, help="of that split (default: %(default)s)")
+    compare.set_defaults(run=_compare)
+    for command in (demo, compare):
+        command.add_argument(
+            "--output",
+            type=Path,
+            default=Path("posthoc-align-report"),
+            help="folder for comparison.csv, .json, .html and space.png (default: %(default)s)",
+        )
+        command.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from posthoc_align.datasets import load_parallel_topics
+
+    corpus = load_parallel_topics()
+    _run(
+        arguments,
+        corpus.embeddings,
+        language=corpus.language,
+        pair_id=corpus.pair_id,
+        label=corpus.topic,
+        split=corpus.split,
+        pivot=corpus.pivot,
+    )
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from posthoc_align.store import read_corpus
+
+    corpus = read_corpus(arguments.files, table=arguments.table, labels=arguments.labels)
+    _run(
+        arguments,
+        corpus.X,
+        language=corpus.language,
+        pair_id=corpus.pair_id,
+        label=corpus.label,
+        split=corpus.split,
+        pivot=arguments.pivot,
+        test_size=arguments.test_size,
+        random_state=arguments.seed,
+    )
+
+
+def _run(arguments: argparse.Namespace, X: Any, **settings: Any) -> None:
+    """Compare, print the table, write the three files."""
+    from posthoc_align.comparison import compare
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the comparison keeps them, they are printed below
+        comparison = compare(X, progress=not arguments.quiet, **settings)
+    print(comparison)
+    for note in comparison.warnings:
+        print(f"warning: {note}")
+    comparison.to_csv(arguments.output / "comparison.csv")
+    comparison.to_json(arguments.output / "comparison.json")
+    written = ["comparison.csv", "comparison.json"]
+    try:
+        comparison.to_html(arguments.output / "comparison.html")
+        comparison.plot_space().savefig(arguments.output / "space.png", dpi=120)
+        written += ["comparison.html", "space.png"]
+    except ImportError as error:
+        print(f"warning: no HTML page and no picture: {error}")
+    print(f"written to {arguments.output}: {', '.join(written)}")

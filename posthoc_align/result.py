@@ -1,0 +1,192 @@
+"""What a comparison found: a table that prints, saves and draws itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the table: its name, what it says, and which way is better."""
+
+    key: str
+    title: str
+    explain: str
+    higher_is_better: bool = True
+
+
+MEASURES = (
+    Measure(
+        "weak",
+        "weak",
+        "translation is nearer than any other held-out pivot row (cosine)",
+    ),
+    Measure("weak_reverse", "rev.", "the same, searching from the pivot"),
+    Measure("strong", "strong", "translation is nearer than rows of the own language, too"),
+    Measure("csls", "CSLS", "weak alignment with CSLS scores, which discount hubs"),
+    Measure("mrr", "MRR", "mean reciprocal rank of the translation (cosine, into the pivot)"),
+    Measure("gap", "cos", "mean cosine of translations minus that of random pairs"),
+    Measure(
+        "language_id",
+        "lang.",
+        "accuracy of a linear probe that tells the language: lower is more neutral",
+        higher_is_better=False,
+    ),
+    Measure("head_pivot", "pivot", "head fitted on pivot anchors, scored on pivot rows"),
+    Measure("head_others", "head", "the same head on the other languages, never seen labelled"),
+    Measure("transfer_gap", "gap", "pivot minus head", higher_is_better=False),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare` found: a table that prints, saves and draws itself.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One a method: ``method``, ``values`` (measure -> macro average over the languages other
+        than the pivot, a fraction), ``per_language`` (measure -> language -> value), ``worst``
+        (measure -> (language, value)), ``seconds`` (fit and transform).
+    settings : dict
+        What is needed to repeat the run, and the chance levels.
+    warnings : list of str
+    space : dict
+        Held-out rows before and after the best method, for the picture.
+    """
+
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+    warnings: list[str]
+    space: dict[str, Any] = field(repr=False)
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The measures that were taken."""
+        taken = {key for row in self.rows for key, v in row["values"].items() if v is not None}
+        return [measure for measure in MEASURES if measure.key in taken]
+
+    @property
+    def best(self) -> str:
+        """The method of highest weak alignment."""
+        return max(self.rows, key=lambda row: row["values"].get("weak") or 0.0)["method"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what the JSON file holds."""
+        return {
+            "measures": [vars(measure) for measure in self.measures],
+            "rows": self.rows,
+            "settings": self.settings,
+            "warnings": self.warnings,
+            "pivot": self.settings["pivot"],
+            "languages": self.settings["languages"],
+        }
+
+    def to_json(self, path: str | Path) -> None:
+        """Write everything but the picture's rows to a JSON file."""
+        Path(path).write_text(
+            json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a line a method and language ("macro", "worst" and each language) as CSV."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            keys = [measure.key for measure in self.measures]
+            writer.writerow(["method", "language", *keys])
+            for row in self.rows:
+                writer.writerow([row["method"], "macro", *(_cell(row["values"], k) for k in keys)])
+                worst = {key: value for key, (_, value) in row["worst"].items()}
+                writer.writerow([row["method"], "worst", *(_cell(worst, k) for k in keys)])
+                for language in self.settings["languages"]:
+                    own = {k: v.get(language) for k, v in row["per_language"].items()}
+                    writer.writerow([row["method"], language, *(_cell(own, k) for k in keys)])
+
+    def to_html(self, path: str | Path) -> None:
+        """Write one self-contained page with tables, heat maps and pictures."""
+        from posthoc_align import report
+
+        figures = {"space": self.plot_space(), "ladder": self.plot_ladder()}
+        Path(path).write_text(report.render_html(self.to_dict(), figures), encoding="utf-8")
+
+    def plot_space(self) -> Any:
+        """Two-dimensional PCA picture of held-out rows, before and after the best method."""
+        from posthoc_align import plots
+
+        return plots.plot_space(
+            self.space["before"],
+            self.space["after"],
+            self.space["language"],
+            pivot=self.settings["pivot"],
+            title_after=f"after {self.best}",
+        )
+
+    def plot_ladder(self) -> Any:
+        """Methods against measures as small multiples of bars."""
+        from posthoc_align import plots
+
+        return plots.plot_ladder(
+            {row["method"]: row["values"] for row in self.rows},
+            titles={measure.key: measure.title for measure in self.measures},
+            lower_is_better=[m.key for m in self.measures if not m.higher_is_better],
+        )
+
+    def __str__(self) -> str:
+        return _text_table(self)
+
+
+def _cell(values: Mapping[str, float | None], key: str) -> str:
+    value = values.get(key)
+    return "" if value is None else f"{value:.6f}"
+
+
+def _text_table(comparison: Comparison) -> str:
+    """The table for a terminal: percent, best of each column starred, worst language named."""
+    measures = comparison.measures
+    best: dict[str, float] = {}
+    for measure in measures:
+        values = [v for r in comparison.rows if (v := r["values"].get(measure.key)) is not None]
+        best[measure.key] = max(values) if measure.higher_is_better else min(values)
+    worst = [key for key in ("weak", "head_others") if key in best]
+    head = ["method", *(m.title for m in measures)]
+    head += [f"worst {'weak' if key == 'weak' else 'head'}" for key in worst] + ["s"]
+    lines = [head]
+    for row in comparison.rows:
+        line = [row["method"]]
+        for measure in measures:
+            value = row["values"].get(measure.key)
+            star = "*" if value is not None and value == best[measure.key] else " "
+            line.append("-" if value is None else f"{100 * value:.1f}{star}")
+        for key in worst:
+            language, value = row["worst"][key]
+            line.append(f"{100 * value:.1f} {language}")
+        line.append(f"{row['seconds']:.1f}")
+        lines.append(line)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    out = [
+        " ".join(
+            [
+                line[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)),
+            ]
+        )
+        for line in lines
+    ]
+    rule = "-" * len(out[0])
+    settings = comparison.settings
+    chance = {"weak": "weak alignment", "lang.": "language id", "head": "the head"}
+    levels = [
+        f"{title} {100 * settings[f'chance of {name}']:.1f}"
+        for title, name in chance.items()
+        if f"chance of {name}" in settings
+    ]
+    caption = (
+        f"percent; macro average over {len(settings['languages']) - 1} languages without "
+        f"{settings['pivot']!r}; * best of a column; chance: {', '.join(levels)}"
+    )
+    return "\n".join([out[0], rule, *out[1:], rule, caption])

@@ -1,0 +1,110 @@
+"""The command line: exit codes, files written, errors a person can act on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from posthoc_align.cli import main
+
+N, D = 60, 6
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three languages, one file each, rows corresponding, and labels one a pair."""
+    rng = np.random.default_rng(0)
+    concepts = rng.normal(size=(N, D))
+    for name in ("en", "de", "fi"):
+        rows = concepts + rng.normal(size=D) + 0.1 * rng.normal(size=(N, D))
+        np.save(tmp_path / f"{name}.npy", rows.astype(np.float32))
+    np.save(tmp_path / "topics.npy", (concepts[:, 0] > 0).astype(int))
+    return tmp_path
+
+
+def files(folder):
+    return [str(folder / f"{name}.npy") for name in ("en", "de", "fi")]
+
+
+def compare(folder, *more):
+    return main(["compare", *more, "--quiet", "--output", str(folder / "out")])
+
+
+@pytest.mark.slow
+def test_files_one_a_language_give_a_table_and_the_files(folder, capsys):
+    labels = ["--labels", str(folder / "topics.npy")]
+    assert compare(folder, *files(folder), "--pivot", "en", *labels) == 0
+    printed = capsys.readouterr().out
+    assert "ridge to identity" in printed
+    assert "transport" in printed
+    kept = json.loads((folder / "out" / "comparison.json").read_text())
+    assert kept["languages"] == ["de", "en", "fi"]
+    assert "head_others" in kept["rows"][0]["values"]
+    for name in ("comparison.csv", "comparison.html", "space.png"):
+        assert (folder / "out" / name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_one_file_and_a_table_give_the_same_as_one_file_a_language(folder, capsys):
+    assert compare(folder, *files(folder), "--pivot", "en") == 0
+    apart = json.loads((folder / "out" / "comparison.json").read_text())
+    np.save(folder / "all.npy", np.vstack([np.load(path) for path in files(folder)]))
+    lines = [f"{name},{i}" for name in ("en", "de", "fi") for i in range(N)]
+    (folder / "rows.csv").write_text("language,pair_id\n" + "\n".join(lines) + "\n")
+    table = ["--table", str(folder / "rows.csv")]
+    assert compare(folder, str(folder / "all.npy"), *table, "--pivot", "en") == 0
+    together = json.loads((folder / "out" / "comparison.json").read_text())
+    for a, b in zip(apart["rows"], together["rows"], strict=True):
+        assert a["values"] == pytest.approx(b["values"], abs=1e-6)
+
+
+def test_a_missing_file_is_named(folder, capsys):
+    assert compare(folder, str(folder / "xx.npy"), files(folder)[0], "--pivot", "en") == 1
+    assert "xx.npy" in capsys.readouterr().err
+
+
+def test_an_unknown_pivot_lists_the_languages(folder, capsys):
+    assert compare(folder, *files(folder), "--pivot", "xx") == 1
+    assert "pivot='xx' is not among the languages ['de', 'en', 'fi']" in capsys.readouterr().err
+
+
+def test_a_pickle_in_an_npy_is_refused_and_not_run(folder, capsys):
+    class Touch:
+        def __reduce__(self):
+            return (open, (str(folder / "touched"), "w"))
+
+    np.save(folder / "evil.npy", np.array([Touch()], dtype=object), allow_pickle=True)
+    with open(folder / "worse.npy", "wb") as file:
+        pickle.dump(Touch(), file)
+    for name in ("evil.npy", "worse.npy"):
+        assert compare(folder, str(folder / name), files(folder)[0], "--pivot", "en") == 1
+        assert name in capsys.readouterr().err
+    assert not (folder / "touched").exists()
+
+
+def test_wrong_usage_exits_with_two(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "en.npy"])
+    assert stop.value.code == 2
+    assert "--pivot" in capsys.readouterr().err
+
+
+def test_help_shows_examples_for_every_command(capsys):
+    for argv in (["--help"], ["compare", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 0
+        assert "posthoc-align compare emb/" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_the_command():
+    run = subprocess.run(
+        [sys.executable, "-m", "posthoc_align", "--version"], capture_output=True, text=True
+    )
+    assert run.returncode == 0
+    assert run.stdout.strip() == __import__("posthoc_align").__version__

@@ -1,0 +1,208 @@
+"""The main job: fit on anchors, measure on held-out rows, put the methods side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from posthoc_align import LSAR, LanguageCentering, LinearMap, PivotAligner, compare
+from posthoc_align.comparison import default_aligners
+
+D, N = 8, 60
+LANGUAGES = ("en", "de", "fi")
+
+
+def planted(seed=0, noise=0.05, shuffled=False):
+    """Three languages: rotations and shifts of the same concepts, with a topic in the concept."""
+    rng = np.random.default_rng(seed)
+    concepts = rng.normal(size=(N, D))
+    topic = (concepts[:, 0] > 0).astype(int)
+    rows = []
+    for i, _ in enumerate(LANGUAGES):
+        rotation = np.eye(D) if i == 0 else np.linalg.qr(rng.normal(size=(D, D)))[0]
+        own = concepts[rng.permutation(N)] if shuffled and i else concepts
+        rows.append(own @ rotation + 3 * rng.normal(size=D) + noise * rng.normal(size=(N, D)))
+    return {
+        "X": np.vstack(rows),
+        "language": np.repeat(LANGUAGES, N),
+        "pair_id": np.tile(np.arange(N), len(LANGUAGES)),
+        "label": np.tile(topic, len(LANGUAGES)),
+    }
+
+
+FEW = {"centring": LanguageCentering(), "Procrustes": PivotAligner(recipe="center")}
+
+
+def run(aligners=FEW, **changed):
+    data = {**planted(), **changed}
+    return compare(data.pop("X"), aligners=aligners, **data)
+
+
+def values(comparison, method):
+    return next(row["values"] for row in comparison.rows if row["method"] == method)
+
+
+def test_the_planted_rotation_is_found_and_the_identity_does_not_find_it():
+    found = run()
+    assert values(found, "Procrustes")["weak"] > 0.95
+    assert values(found, "identity")["weak"] < 0.5
+    assert values(found, "Procrustes")["head_others"] > values(found, "identity")["head_others"]
+    assert found.best == "Procrustes"
+
+
+def test_the_identity_is_measured_although_nobody_named_it():
+    assert [row["method"] for row in run().rows] == ["identity", "centring", "Procrustes"]
+
+
+def test_without_labels_there_is_no_head():
+    found = run(label=None)
+    assert "head_others" not in {measure.key for measure in found.measures}
+    assert "chance of the head" not in found.settings
+
+
+def test_macro_is_the_mean_and_worst_the_least_over_the_other_languages():
+    row = run().rows[-1]
+    for key, per_language in row["per_language"].items():
+        assert set(per_language) == {"de", "fi"}
+        assert row["values"][key] == pytest.approx(np.mean(list(per_language.values())))
+        assert row["worst"][key][1] == min(per_language.values())
+
+
+@pytest.mark.filterwarnings("ignore:Held-out retrieval")  # centring cannot undo a rotation
+def test_held_out_rows_never_reach_a_fit():
+    data = planted()
+    split = np.where(data["pair_id"] % 4 == 0, "test", "train")
+    seen = []
+
+    class Spy(LanguageCentering):
+        def fit(self, X, y=None, *, language=None):
+            seen.append(X)
+            return super().fit(X, y, language=language)
+
+    run({"spy": Spy()}, split=split)
+    assert len(seen) == 1
+    assert np.array_equal(seen[0], data["X"][split == "train"])
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_another_split():
+    first, again, other = run(), run(), run(random_state=1)
+    assert values(first, "centring") == values(again, "centring")
+    assert values(first, "identity") != values(other, "identity")
+
+
+def test_tensors_give_the_figures_of_arrays():
+    torch = pytest.importorskip("torch")
+    data = planted()
+    tensor = values(run(X=torch.from_numpy(data["X"])), "Procrustes")
+    assert tensor == pytest.approx(values(run(), "Procrustes"), abs=1e-9)
+
+
+def test_retrieval_at_chance_asks_whether_the_rows_correspond():
+    data = planted(shuffled=True)
+    with pytest.warns(UserWarning, match=r"at chance .*\['de', 'fi'\].*really translate each other"):
+        found = compare(
+            data["X"],
+            language=data["language"],
+            pair_id=data["pair_id"],
+            aligners={"Procrustes": PivotAligner()},
+        )
+    assert any("at chance" in note for note in found.warnings)
+
+
+@pytest.mark.filterwarnings("ignore:broken failed")
+def test_one_method_that_fails_is_named_and_the_others_are_kept():
+    found = run({**FEW, "broken": LSAR(rank=7)})
+    assert [row["method"] for row in found.rows] == ["identity", "centring", "Procrustes"]
+    assert any("broken failed and was left out: rank=7" in note for note in found.warnings)
+
+
+def test_an_alignment_that_makes_it_worse_is_called_so():
+    class Collapse(LanguageCentering):
+        def transform(self, X, *, language=None):
+            return super().transform(X, language=language) * 0 + np.arange(1.0, D + 1)
+
+    with pytest.warns(UserWarning) as heard:
+        run({"collapse": Collapse()}, X=planted(noise=0.0)["X"] * 0.1 + np.eye(D)[0])
+    assert any("collapse: weak alignment is lower than without it" in str(w.message) for w in heard)
+
+
+def test_every_file_holds_the_same_figures(tmp_path):
+    found = run()
+    found.to_json(tmp_path / "c.json")
+    found.to_csv(tmp_path / "c.csv")
+    kept = json.loads((tmp_path / "c.json").read_text())
+    with open(tmp_path / "c.csv", newline="") as file:
+        lines = {(line["method"], line["language"]): line for line in csv.DictReader(file)}
+    for row in found.rows:
+        same = next(r for r in kept["rows"] if r["method"] == row["method"])
+        assert same["values"]["weak"] == row["values"]["weak"]
+        macro = lines[row["method"], "macro"]
+        assert float(macro["weak"]) == pytest.approx(row["values"]["weak"], abs=1e-6)
+        german = lines[row["method"], "de"]
+        assert float(german["weak"]) == pytest.approx(row["per_language"]["weak"]["de"], abs=1e-6)
+    assert kept["settings"]["random_state"] == 0
+    assert "PivotAligner" in kept["settings"]["methods"]["Procrustes"]
+
+
+def test_the_page_is_self_contained(tmp_path):
+    pytest.importorskip("matplotlib")
+    run().to_html(tmp_path / "c.html")
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "Procrustes" in page
+    assert "data:image/" in page
+    for outside in ('src="http', 'href="http', "url(http", "<script"):
+        assert outside not in page
+
+
+def test_the_table_stars_the_best_and_names_the_worst_language():
+    lines = str(run()).splitlines()
+    procrustes = next(line for line in lines if line.startswith("Procrustes"))
+    assert "*" in procrustes
+    assert " de " in procrustes or " fi " in procrustes
+    assert "chance" in lines[-1]
+
+
+def test_the_methods_run_by_default_are_the_ladder():
+    assert list(default_aligners("en")) == [
+        "identity",
+        "centring",
+        "LSAR",
+        "transport",
+        "Procrustes",
+        "ridge to identity",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"language": None}, "needs the language of each row"),
+        ({"pivot": "xx"}, r"pivot='xx' is not among the languages \['de', 'en', 'fi'\]"),
+        ({"language": "en"}, r"at least 2 languages; got only \['en'\]"),
+        ({"label": [1, 2]}, "label has shape .* but X has 180 rows"),
+        ({"split": ["test"]}, "split has shape .* but X has 180 rows"),
+        ({"split": np.repeat(["test", "train"], 90)}, "rows on both sides of the split"),
+        ({"split": np.full(180, "train")}, "60 anchor rows and 0 held-out rows"),
+        ({"test_size": 1.5}, "test_size=1.5 must lie between 0 and 1"),
+        ({"pair_id": np.full(180, -1)}, "0 held-out rows"),
+        ({"pair_id": np.zeros(180, int)}, "Duplicate .language, pair_id."),
+    ],
+)
+def test_wrong_input_says_what_came_and_what_to_do(changed, message):
+    with pytest.raises(ValueError, match=message):
+        run(**changed)
+
+
+def test_rows_with_nan_are_named_before_anything_is_fitted():
+    X = planted()["X"]
+    X[17, 3] = np.nan
+    with pytest.raises(ValueError, match="X contains NaN, first in row 17"):
+        run(X=X)
+
+
+def test_when_every_method_fails_the_reasons_are_all_there():
+    with pytest.raises(ValueError, match="Every method failed.*rank=7.*rank=9"):
+        run({"a": LSAR(rank=7), "b": PivotAligner(LinearMap(), recipe="rank=9")})

@@ -1,0 +1,105 @@
+"""Imports point down, heavy packages have one home, importing the package is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "posthoc_align"
+
+FLOORS = {
+    0: ("_arrays", "linalg"),
+    1: ("moments", "languages"),
+    2: ("metrics",),
+    3: ("align",),
+    4: ("store", "_array_files", "_table_files", "datasets"),
+    5: ("comparison", "result", "report", "plots"),
+    6: ("cli", "__main__"),
+}
+FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+
+HOMES = {
+    "ot": {"align/transport.py"},
+    "matplotlib": {"plots/_style.py", "plots/space.py", "plots/tables.py"},
+    "jinja2": {"report.py"},
+    "transformers": set(),
+    "dask": set(),
+    "torch": {"_arrays.py", "_array_files.py", "align/transport.py"},
+    "pandas": set(),
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module, whether inside a function) for every import statement that runs."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.Lambda))
+        for node in ast.walk(function)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in inside) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.module or "", id(node) in inside))
+            if node.module == "posthoc_align":
+                found += [
+                    (f"posthoc_align.{alias.name}", id(node) in inside) for alias in node.names
+                ]
+    return found
+
+
+ROOMS = [path for path in FILES if path != PACKAGE / "__init__.py"]  # the front door opens all
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_room_imports_from_a_floor_above_it(path):
+    room = room_of(path)
+    assert room in FLOOR_OF, f"give {room} a floor"
+    for module, _ in imports(path):
+        if module.startswith("posthoc_align."):
+            other = module.split(".")[1]
+            if other != "__version__":
+                assert FLOOR_OF[other] <= FLOOR_OF[room], f"{room} imports {other} from above"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_heavy_packages_have_one_home_and_wait_inside_functions(path):
+    for module, inside in imports(path):
+        top = module.split(".")[0]
+        if top in HOMES:
+            assert str(path.relative_to(PACKAGE)) in HOMES[top], f"{top} has no business here"
+            assert inside, f"{top} must be imported inside a function"
+
+
+def test_importing_the_package_loads_no_heavy_package():
+    heavy = ["torch", "ot", "transformers", "matplotlib", "sklearn.linear_model"]
+    code = (
+        "import sys, posthoc_align\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
+        "posthoc_align.LanguageCentering, posthoc_align.PivotAligner, posthoc_align.TransportMap\n"
+        f"print([name for name in {heavy[:4]} if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_the_front_door_opens_every_name_it_lists():
+    import posthoc_align
+
+    for name in posthoc_align.__all__:
+        assert getattr(posthoc_align, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Unknown'"):
+        _ = posthoc_align.Unknown
