@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 Array = Any  # a NumPy array or a torch tensor; the array API has no nominal type
 
@@ -26,6 +26,7 @@ Array = Any  # a NumPy array or a torch tensor; the array API has no nominal typ
 CACHE_BLOCK = 2**20
 PRODUCT_BLOCK = 2**24
 DEVICE_BLOCK = 2**28
+ROUTED_BLOCK = 2**26  # rows of mixed languages are gathered language by language, this much at once
 
 
 def is_tensor(X: object) -> bool:
@@ -77,27 +78,52 @@ def check_rows(estimator: Any, X: Any, *, reset: bool = False, name: str = "X") 
         return _check_tensor(estimator, X, reset=reset, name=name)
     _refuse_text(X, name)
     kinds = [np.float64, np.float32, np.float16]
-    if estimator is None:
-        from sklearn.utils.validation import check_array
-
+    try:
+        if estimator is not None:
+            return validate_data(estimator, X, reset=reset, dtype=kinds, ensure_all_finite=False)
         return check_array(X, dtype=kinds, ensure_all_finite=False, input_name=name)
-    return validate_data(estimator, X, reset=reset, dtype=kinds, ensure_all_finite=False)
+    except ValueError as error:
+        raise _with_cure(error, X, name) from None
+
+
+def _with_cure(error: ValueError, X: Any, name: str) -> ValueError:
+    """What scikit-learn says is wrong, and what to do about it."""
+    said = str(error)
+    if "Complex data" in said:
+        kind = getattr(X, "dtype", "complex")
+        return ValueError(f"Complex data not supported: {name} has dtype {kind}. {_REAL}")
+    if "setting an array element" in said:
+        return ValueError(
+            f"{name} holds objects that are no numbers. Expected numbers of shape (n_samples, "
+            "n_features): pass one row of equal length a sample."
+        )
+    if "0 sample(s)" in said or "0 feature(s)" in said:
+        return ValueError(f"{said} {_NOT_EMPTY}")
+    if "features, but" in said:
+        return ValueError(f"{said} {_SAME_ENCODER}")
+    return error
+
+
+_REAL = "Pass real embeddings, such as X.real."
+_NOT_EMPTY = "Pass at least one row and one column."
+_SAME_ENCODER = "Pass embeddings of the encoder it was fitted on."
 
 
 def _refuse_text(X: Any, name: str) -> None:
     """Refuse strings, which NumPy would quietly parse as numbers."""
-    if hasattr(X, "dtypes"):  # a data frame: its columns, not a copy of it
-        array = np.asarray(X) if any(str(kind) == "object" for kind in X.dtypes) else None
+    if hasattr(X, "dtypes"):  # a data frame is looked at only if a column is not plainly numeric
+        doubtful = any(getattr(kind, "kind", "O") not in "biuf" for kind in X.dtypes)
+        array = np.asarray(X) if doubtful else None
     else:
         array = np.asarray(X) if isinstance(X, (np.ndarray, list, tuple)) else None
     if array is None:
         return
-    text = array.dtype.kind in "USV" or (
+    text = array.dtype.kind in "USVMm" or (
         array.dtype.kind == "O" and any(isinstance(v, (str, bytes)) for v in array.flat)
     )
     if text:
         raise ValueError(
-            f"{name} holds text (dtype {array.dtype}); expected numbers of shape "
+            f"{name} holds text or dates (dtype {array.dtype}); expected numbers of shape "
             "(n_samples, n_features). Embed the text first and pass the embeddings."
         )
 
@@ -106,7 +132,7 @@ def _check_tensor(estimator: Any, X: Array, *, reset: bool, name: str) -> Array:
     xp = namespace(X)
     X = X.detach()
     if xp.isdtype(X.dtype, "complex floating"):
-        raise ValueError(f"Complex data not supported: {name} has dtype {X.dtype}.")
+        raise ValueError(f"Complex data not supported: {name} has dtype {X.dtype}. {_REAL}")
     if str(X.layout) != "torch.strided":
         raise TypeError(f"{name} is a sparse tensor; a dense one is required: call .to_dense().")
     if X.ndim != 2:
@@ -117,7 +143,7 @@ def _check_tensor(estimator: Any, X: Array, *, reset: bool, name: str) -> Array:
     if X.shape[0] == 0 or X.shape[1] == 0:
         raise ValueError(
             f"Found {name} of shape {tuple(X.shape)}: 0 sample(s) or 0 feature(s) while a "
-            "minimum of 1 is required."
+            f"minimum of 1 is required. {_NOT_EMPTY}"
         )
     if not xp.isdtype(X.dtype, "real floating"):
         X = xp.astype(X, xp.float64)
@@ -130,7 +156,7 @@ def _check_tensor(estimator: Any, X: Array, *, reset: bool, name: str) -> Array:
     elif hasattr(estimator, "n_features_in_") and X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input."
+            f"{estimator.n_features_in_} features as input. {_SAME_ENCODER}"
         )
     return X
 
@@ -198,6 +224,8 @@ def like(value: Any, X: Array, *, dtype: Any = None) -> Array:
     if dtype is None:
         dtype = compute_dtype(X)
     if is_tensor(X):
+        if isinstance(value, np.ndarray) and not value.flags.writeable:
+            value = value.copy()  # torch takes no array that it could not write to
         return xp.asarray(value, dtype=dtype, device=X.device)
     return np.asarray(value, dtype=dtype)
 
@@ -229,6 +257,17 @@ def to_host(value: Array) -> np.ndarray:
     return np.asarray(value, dtype=np.float64)
 
 
+def column_sums(block: Array) -> Array:
+    """Sum of each column of a block, shape (n_features,).
+
+    NumPy adds row to row, which a product with ones does in half the time; torch's sums are both
+    the fastest and, being pairwise, the more exact.
+    """
+    if is_tensor(block):
+        return namespace(block).sum(block, axis=0)
+    return np.ones(len(block), dtype=block.dtype) @ block
+
+
 def cast_like(value: Array, X: Array) -> Array:
     """A computed array back in X's own type."""
     return namespace(X).astype(value, X.dtype, copy=False)
@@ -244,9 +283,33 @@ def blocks(X: Array, *, target: int = CACHE_BLOCK) -> Iterator[slice]:
         yield slice(start, min(start + step, X.shape[0]))
 
 
+def silent() -> Any:
+    """Hush NumPy where NaN and infinity end in an error of our own, which names the row."""
+    return np.errstate(invalid="ignore", over="ignore")
+
+
 def is_finite_sum(block: Array) -> bool:
     """Whether the sum of a block is finite, hence (overflow aside) every entry is."""
-    return bool(np.isfinite(float(namespace(block).sum(block))))
+    with silent():
+        return bool(np.isfinite(float(namespace(block).sum(block))))
+
+
+class BadRow(ValueError):
+    """An error about one row, which whoever passed on a part of the rows can renumber.
+
+    Parameters
+    ----------
+    row : int
+    text : str
+        The message, with ``{row}`` where the number goes.
+    """
+
+    def __init__(self, row: int, text: str) -> None:
+        super().__init__(text.format(row=row))
+        self.row, self.text = row, text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.row, self.text)
 
 
 def require_finite(X: Array, *, name: str = "X") -> None:
@@ -260,9 +323,10 @@ def require_finite(X: Array, *, name: str = "X") -> None:
         if bool(xp.any(bad)):
             at = int(xp.argmax(xp.astype(bad, xp.int64)))
             kind = "NaN" if bool(xp.any(xp.isnan(block[at]))) else "infinity"
-            raise ValueError(
-                f"Input {name} contains {kind}, first in row {rows.start + at}. "
-                "Remove or repair such rows (an empty text often is the cause)."
+            raise BadRow(
+                rows.start + at,
+                f"Input {name} contains {kind}, first in row {{row}}. Remove or repair such rows "
+                "(an empty text often is the cause).",
             )
 
 
@@ -295,23 +359,60 @@ def map_rows(
         If X holds NaN or infinity, or the answer does not fit into X's type.
     """
     out = empty_like_rows(X, X.shape[1] if width is None else width)
-    narrow = "16" in str(X.dtype)
     for rows in blocks(X):
-        block = function(upcast(X[rows]), rows)
-        if narrow:
-            with np.errstate(over="ignore"):
-                out[rows] = cast_like(block, X)
-            block = upcast(out[rows])
-        else:
-            out[rows] = block
-        if not is_finite_sum(block):
-            require_finite(X)
-            if not bool(namespace(block).all(namespace(block).isfinite(block))):
-                raise ValueError(
-                    f"The transformed rows {rows.start} to {rows.stop - 1} do not fit into "
-                    f"{X.dtype}. Pass X as float32."
-                )
+        with silent():
+            block = function(upcast(X[rows]), rows)
+        _store(block, out, rows, X)
     return out
+
+
+def route_rows(functions: list[Callable[[Array], Array]], codes: np.ndarray, X: Array) -> Array:
+    """Apply to each row the function its code names; the answer is like X.
+
+    Parameters
+    ----------
+    functions : list of callable
+        Each maps rows in the compute type to as many rows of the same width.
+    codes : ndarray of int of shape (n_samples,)
+    X : array of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        If a function fails on a row (the row is named by its place in X), or an answer does not
+        fit into X's type.
+    """
+    out = empty_like_rows(X, X.shape[1])
+    for rows in blocks(X, target=ROUTED_BLOCK):
+        here = codes[rows]
+        for code in np.unique(here).tolist():
+            at = rows.start + np.flatnonzero(here == code)
+            place = rows if len(at) == len(here) else index_like(at, X)
+            try:
+                with silent():
+                    block = functions[code](upcast(X[place]))
+            except BadRow as bad:
+                raise BadRow(int(at[bad.row]), bad.text) from None
+            _store(block, out, place, X)
+    return out
+
+
+def _store(block: Array, out: Array, place: Any, X: Array) -> None:
+    """Write computed rows into an answer of X's type; refuse NaN in and infinity out."""
+    xp = namespace(X)
+    narrow = "16" in str(X.dtype)
+    with silent():
+        out[place] = cast_like(block, X)
+    stored = upcast(out[place]) if narrow else block
+    if not is_finite_sum(stored):
+        require_finite(X)
+        bad = ~xp.all(xp.isfinite(stored), axis=1)
+        if bool(xp.any(bad)):
+            wider = "float32" if "float16" in str(X.dtype).split(".") else "float64"
+            raise ValueError(
+                f"{int(xp.sum(xp.astype(bad, xp.int64)))} transformed rows do not fit into "
+                f"{X.dtype}. Pass X as {wider}, or scale it down."
+            )
 
 
 def largest(block: Array, k: int) -> Array:
@@ -340,6 +441,22 @@ def largest_at(block: Array, k: int) -> tuple[Array, Array]:
     values = np.take_along_axis(block, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(values, order, axis=1), np.take_along_axis(columns, order, axis=1)
+
+
+def gather(table: Array, codes: np.ndarray, X: Array) -> Callable[[slice], Array]:
+    """Rows of a small table by each row's code, for one block at a time.
+
+    A block of one language gets a single row to broadcast, which saves the gathered copy.
+    """
+    on_device, codes_there = like(table, X), index_like(codes, X)
+
+    def rows_of(rows: slice) -> Array:
+        here = codes[rows]
+        if here[0] == here[-1] and np.all(here == here[0]):
+            return on_device[int(here[0])][None, :]
+        return on_device[codes_there[rows]]
+
+    return rows_of
 
 
 def labels_to_host(values: Any) -> np.ndarray:

@@ -252,9 +252,7 @@ def _measure(name: str, aligner: Any, data: _Rows) -> tuple[dict[str, Any], np.n
         own, pivot = (Z[index_like(at, Z)] for at in data.pairs(language))
         for key, value in _pair_measures(own, pivot).items():
             per_language.setdefault(key, {})[language] = value
-    values = {
-        key: float(np.mean(list(found.values()))) for key, found in per_language.items()
-    }
+    values = {key: float(np.mean(list(found.values()))) for key, found in per_language.items()}
     anchors, held_out = (index_like(np.flatnonzero(m), Z) for m in (~data.test, data.test))
     values["language_id"] = language_identification(
         Z[anchors],

@@ -38,7 +38,12 @@ def check_language(language: Any, n_rows: int) -> np.ndarray | None:
         return np.full(n_rows, language)
     labels = _told_apart(language)
     if labels.ndim == 0:
-        return check_language(labels.item(), n_rows)
+        if not isinstance(labels.item(), (str, int)) or isinstance(labels.item(), bool):
+            raise ValueError(
+                f"language={language!r} is neither text nor an integer: labels must be all str or "
+                "all int, one label a row or one for the whole batch."
+            )
+        return np.full(n_rows, labels.item())
     if labels.shape != (n_rows,):
         raise ValueError(
             f"language has shape {labels.shape} but X has {n_rows} rows: pass one label a row, "
@@ -76,7 +81,7 @@ def _plain(labels: np.ndarray, name: str) -> np.ndarray:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value or str(value) in ("<NA>", "NaT")
+    return value is None or str(value) in ("<NA>", "NaT") or bool(value != value)
 
 
 def factorize(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +124,7 @@ def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
             "-1 or None where a row has no translation."
         )
     if ids.dtype.kind in "OfU":
-        missing = np.array([_is_missing(v) or v == -1 for v in ids.tolist()], dtype=bool)
+        missing = np.array([_is_missing(v) or bool(v == -1) for v in ids.tolist()], dtype=bool)
         present = ids[~missing]
         if present.dtype.kind == "f" and np.all(present == np.floor(present)):
             present = present.astype(np.int64)
@@ -138,15 +143,15 @@ def is_paired(pair_id: np.ndarray) -> np.ndarray:
 def require_unique_pairs(labels: np.ndarray, pair_id: np.ndarray) -> None:
     """Raise if a (language, pair_id) occurs twice: the translation would be ambiguous."""
     paired = is_paired(pair_id)
-    for label in np.unique(labels):
+    for label in np.unique(labels).tolist():
         ids = pair_id[paired & (labels == label)]
         values, counts = np.unique(ids, return_counts=True)
         if np.any(counts > 1):
             twice = values[counts > 1]
             raise ValueError(
                 f"Duplicate (language, pair_id): {len(twice)} ids occur more than once in "
-                f"language {label!r}, first {twice[0]!r}. Keep one row an id, or set the others "
-                "to -1 (unpaired)."
+                f"language {label!r}, first {twice.tolist()[0]!r}. Keep one row an id, or set "
+                "the others to -1 (unpaired)."
             )
 
 

@@ -12,7 +12,7 @@ from the origin do not cancel, and blocks are added in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -25,12 +25,13 @@ from posthoc_align._arrays import (
     PRODUCT_BLOCK,
     Array,
     blocks,
-    compute_dtype,
+    column_sums,
     explain_nonfinite,
+    gather,
     index_like,
-    like,
     namespace,
     resolution,
+    silent,
     to_host,
     upcast,
     zeros_on,
@@ -159,6 +160,13 @@ class LanguageMoments(Mapping[Label, Moments]):
                 "Some rows came with language labels and some without: pass language= in every "
                 "call of partial_fit, or in none."
             )
+        if self.parts and other.parts:
+            _require_width(self.n_features, other.n_features)
+        if len({type(label) for label in (*self, *other)}) > 1:
+            raise ValueError(
+                f"The labels {list(self)} and {list(other)} do not mix: languages must be all str "
+                "or all int in every call of partial_fit."
+            )
         merged = dict(self.parts)
         for label, moments in other.items():
             merged[label] = merged[label] + moments if label in merged else moments
@@ -194,6 +202,7 @@ class PairMoments:
     scatter_x: np.ndarray | None = None
 
     @classmethod
+    @silent()
     def of(cls, X: Array, Y: Array, *, scatter: bool = False) -> PairMoments:
         """Moments of row i of X with row i of Y, in one pass.
 
@@ -207,7 +216,7 @@ class PairMoments:
         xp = namespace(X)
         wide = X if X.shape[1] >= Y.shape[1] else Y
         compute = xp.float64 if xp.float64 in (X.dtype, Y.dtype) else xp.float32
-        shift_x, shift_y = (xp.astype(_provisional_mean(Z), compute) for Z in (X, Y))
+        shift_x, shift_y = (xp.astype(_mean_of_first(Z), compute) for Z in (X, Y))
         sum_x, sum_y = zeros_on(X, (X.shape[1],)), zeros_on(X, (Y.shape[1],))
         cross = zeros_on(X, (X.shape[1], Y.shape[1]))
         scatter_x = zeros_on(X, (X.shape[1], X.shape[1])) if scatter else None
@@ -215,8 +224,7 @@ class PairMoments:
         for rows in blocks(wide, target=PRODUCT_BLOCK):
             x = xp.astype(X[rows], compute, copy=False) - shift_x
             y = xp.astype(Y[rows], compute, copy=False) - shift_y
-            ones = xp.ones_like(x[:, 0])
-            sum_x, sum_y = sum_x + ones @ x, sum_y + ones @ y
+            sum_x, sum_y = sum_x + column_sums(x), sum_y + column_sums(y)
             cross = cross + x.T @ y
             if scatter_x is not None:
                 scatter_x = scatter_x + x.T @ x
@@ -279,30 +287,31 @@ class PairMoments:
         )
 
 
+@silent()
 def _grouped(
     X: Array, codes: np.ndarray, labels: list[Label], second: Second
 ) -> dict[Label, Moments]:
     """Moments of each group of rows; `codes` count from 0 in the order of `labels`."""
     xp, d, n_groups = namespace(X), X.shape[1], len(labels)
     counts = np.bincount(codes, minlength=n_groups)
-    shift = _provisional_mean(X)
+    shift = _provisional_means(X, codes, counts)
+    shift_of = gather(shift, codes, X)
     sums = zeros_on(X, (n_groups, d))
     squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
     scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
     codes_there = index_like(codes, X)
     for rows in blocks(X, target=PRODUCT_BLOCK if second == "full" else CACHE_BLOCK // 2):
-        block = upcast(X[rows]) - shift
+        block = upcast(X[rows]) - shift_of(rows)
         here = codes[rows]
         present = here[:1] if here[0] == here[-1] and np.all(here == here[0]) else np.unique(here)
         at = index_like(present, X)
-        member = codes_there[rows][None, :] == at[:, None]
-        indicator = xp.astype(member, compute_dtype(X))
-        sums[at] += xp.astype(indicator @ block, xp.float64)
+        add = column_sums if len(present) == 1 else _sums_of(codes_there[rows], at, block)
+        sums[at] += xp.astype(add(block), xp.float64)
         if squares is not None:
-            squares[at] += xp.astype(indicator @ (block * block), xp.float64)
+            squares[at] += xp.astype(add(block * block), xp.float64)
         if scatters is not None:
-            for row, group in enumerate(present.tolist()):
-                part = block if len(present) == 1 else block[member[row]]
+            for group in present.tolist():
+                part = block if len(present) == 1 else block[codes_there[rows] == group]
                 scatters[group] += part.T @ part
     total = to_host(sums)
     if not np.all(np.isfinite(total)) or (
@@ -324,11 +333,33 @@ def _grouped(
     return parts
 
 
-def _provisional_mean(X: Array) -> Array:
-    """Mean of the first rows, near enough to the data that subtracting it prevents cancellation."""
+def _sums_of(codes: Array, groups: Array, block: Array) -> Callable[[Array], Array]:
+    """Sums over the rows of each group as one product, whose order of adding is always the same."""
+    member = codes[None, :] == groups[:, None]
+    indicator = namespace(block).astype(member, block.dtype)
+    return lambda rows: indicator @ rows
+
+
+def _provisional_means(X: Array, codes: np.ndarray, counts: np.ndarray) -> Array:
+    """Mean of the first rows of each group: near enough that subtracting it prevents cancellation.
+
+    Languages lie apart, so one mean for all of them would not do.
+    """
     xp = namespace(X)
-    mean = xp.mean(upcast(X[: min(X.shape[0], 256)]), axis=0)
-    return xp.where(xp.isfinite(mean), mean, like(0.0, X))
+    small = codes.astype(np.int16) if len(counts) < 2**15 else codes  # sorted by radix
+    order, starts = np.argsort(small, kind="stable"), np.cumsum(counts) - counts
+    few = (order[start : start + min(n, 32)] for start, n in zip(starts, counts, strict=True))
+    means = [xp.mean(upcast(X[index_like(at, X)]), axis=0) for at in few]
+    return _finite_or_zero(xp.stack(means))
+
+
+def _mean_of_first(X: Array) -> Array:
+    return _finite_or_zero(namespace(X).mean(upcast(X[: min(X.shape[0], 256)]), axis=0))
+
+
+def _finite_or_zero(X: Array) -> Array:
+    xp = namespace(X)
+    return xp.where(xp.isfinite(X), X, xp.zeros_like(X))
 
 
 def _merge(a: np.ndarray | None, b: np.ndarray | None, between: np.ndarray) -> np.ndarray | None:
@@ -350,5 +381,6 @@ def _order(label: Label) -> tuple[str, Any]:
 def _require_width(a: int, b: int) -> None:
     if a != b:
         raise ValueError(
-            f"Moments of width {a} and {b} cannot be merged: they come from different spaces."
+            f"Moments of width {a} and {b} cannot be merged: they come from different "
+            "spaces. Merge moments of one encoder's rows."
         )

@@ -102,7 +102,9 @@ def test_tensors_give_the_figures_of_arrays():
 
 def test_retrieval_at_chance_asks_whether_the_rows_correspond():
     data = planted(shuffled=True)
-    with pytest.warns(UserWarning, match=r"at chance .*\['de', 'fi'\].*really translate each other"):
+    with pytest.warns(
+        UserWarning, match=r"at chance .*\['de', 'fi'\].*really translate each other"
+    ):
         found = compare(
             data["X"],
             language=data["language"],
@@ -124,7 +126,7 @@ def test_an_alignment_that_makes_it_worse_is_called_so():
         def transform(self, X, *, language=None):
             return super().transform(X, language=language) * 0 + np.arange(1.0, D + 1)
 
-    with pytest.warns(UserWarning) as heard:
+    with pytest.warns(UserWarning, match="collapse") as heard:
         run({"collapse": Collapse()}, X=planted(noise=0.0)["X"] * 0.1 + np.eye(D)[0])
     assert any("collapse: weak alignment is lower than without it" in str(w.message) for w in heard)
 

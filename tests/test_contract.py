@@ -41,12 +41,10 @@ def test_the_contract_holds_without_a_waiver(estimator, check):
 
 def widen(X: Any, y: Any) -> Any:
     """A one-column y repeated to the width of X; anything else as it came."""
-    if y is None or getattr(y, "ndim", 1) == 2:
+    rows, target = np.asarray(X), None if y is None else np.asarray(y)
+    if target is None or target.ndim == 2 or rows.ndim != 2:
         return y
-    width = getattr(X, "shape", np.shape(X))
-    return np.tile(
-        np.asarray(y, dtype=float).reshape(-1, 1), (1, width[1] if len(width) > 1 else 1)
-    )
+    return np.tile(target.reshape(-1, 1), (1, rows.shape[1]))
 
 
 class WideTargetLinearMap(LinearMap):

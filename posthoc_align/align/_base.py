@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from posthoc_align._arrays import Array, check_rows, index_like, like
+from posthoc_align._arrays import Array, check_rows
 from posthoc_align.languages import check_language, encode, unseen_error
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
@@ -194,19 +193,3 @@ def require_rows(moments: dict[Any, Moments] | LanguageMoments, least: int = 2) 
                 "are needed, since the mean of a single row is that row itself. Add rows, or "
                 "leave the language out and choose a policy with unseen=."
             )
-
-
-def gather(table: np.ndarray, codes: np.ndarray, X: Array) -> Callable[[slice], Array]:
-    """Rows of a small table by each row's code, for one block at a time.
-
-    A block of one language gets a single row to broadcast, which saves the gathered copy.
-    """
-    on_device, codes_there = like(table, X), index_like(codes, X)
-
-    def rows_of(rows: slice) -> Array:
-        here = codes[rows]
-        if here[0] == here[-1] and np.all(here == here[0]):
-            return on_device[int(here[0])][None, :]
-        return on_device[codes_there[rows]]
-
-    return rows_of

@@ -143,7 +143,7 @@ class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if y.shape[1] != self._n_features_out:
             raise ValueError(
                 f"y has {y.shape[1]} features, but {type(self).__name__} maps to "
-                f"{self._n_features_out}."
+                f"{self._n_features_out}. Pass rows of the target space."
             )
 
     def __sklearn_tags__(self) -> Tags:

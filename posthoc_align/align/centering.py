@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import Array, check_rows, map_rows
-from posthoc_align.align._base import MomentTransformer, gather, known_labels, require_rows
+from posthoc_align._arrays import Array, check_rows, gather, map_rows
+from posthoc_align.align._base import MomentTransformer, known_labels, require_rows
 from posthoc_align.languages import check_language, factorize
 from posthoc_align.moments import LanguageMoments, Moments, Second
 

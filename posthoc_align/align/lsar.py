@@ -10,6 +10,7 @@ import numpy as np
 from posthoc_align._arrays import Array, like, map_rows
 from posthoc_align.align._base import MomentTransformer, require_rows
 from posthoc_align.linalg import fix_signs, numerical_rank
+from posthoc_align.moments import Second
 
 
 class LSAR(MomentTransformer):
@@ -88,6 +89,9 @@ class LSAR(MomentTransformer):
     def __init__(self, *, rank: int | None = None) -> None:
         self.rank = rank
 
+    def _second(self) -> Second:
+        return "diagonal"
+
     def _solve(self) -> None:
         require_rows(self.moments_)
         n_languages, width = len(self.moments_), self.moments_.n_features
@@ -103,9 +107,11 @@ class LSAR(MomentTransformer):
         means = np.stack([part.mean for part in self.moments_.values()])
         centre = means.mean(axis=0)
         _, values, axes = np.linalg.svd(means - centre, full_matrices=False)
-        largest = float(np.linalg.norm(means, axis=1).max())
-        eps = max(part.eps for part in self.moments_.values())
-        found = numerical_rank(values, n_languages, eps, scale=largest)
+        pooled = self.moments_.pooled
+        size = np.linalg.norm(means, axis=1).max()
+        if pooled.squares is not None:  # means are sums of rows, known to the rows' own rounding
+            size = max(size, np.sqrt(pooled.squares.sum() / pooled.count))
+        found = numerical_rank(values, max(means.shape), pooled.eps, scale=float(size))
         rank = min(wanted, found)
         if rank < wanted:
             warnings.warn(

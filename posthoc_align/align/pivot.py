@@ -11,13 +11,12 @@ from sklearn.base import clone
 
 from posthoc_align._arrays import (
     Array,
-    blocks,
-    cast_like,
+    BadRow,
     check_rows,
-    empty_like_rows,
     index_like,
     require_finite,
     require_same_place,
+    route_rows,
     upcast,
 )
 from posthoc_align.align._base import LanguageTransformer
@@ -31,8 +30,6 @@ from posthoc_align.languages import (
     pair_rows,
     require_unique_pairs,
 )
-
-ROUTED_BLOCK = 2**26  # rows of mixed languages are gathered language by language, this much at once
 
 
 class PivotAligner(LanguageTransformer):
@@ -139,9 +136,9 @@ class PivotAligner(LanguageTransformer):
             raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
         steps = parse_recipe(self.recipe)
         labels = check_language(language, X.shape[0])
+        require_finite(X)
         self.maps_, self.recipes_, self.n_pairs_ = {}, {}, {}
         if labels is None:
-            require_finite(X)
             self.languages_ = [None]
             return self
         languages = np.unique(labels).tolist()
@@ -149,13 +146,11 @@ class PivotAligner(LanguageTransformer):
         self._check_groups(rows)
         pairs = self._pairs(labels, pair_id, rows)
         if self.unseen == "global":
-            self.recipes_[None] = FittedRecipe.fit(steps, upcast(X))[0]
-        self.recipes_[self.pivot], target = FittedRecipe.fit(steps, _take(X, rows[self.pivot]))
+            self.recipes_[None] = _fit_recipe(steps, X, np.arange(X.shape[0]))[0]
+        self.recipes_[self.pivot], target = _fit_recipe(steps, X, rows[self.pivot])
         fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(_fit_language)(
-                self._new_map(), steps, _take(X, rows[label]), target, pairs[label]
-            )
-            for label in pairs
+            delayed(_fit_language)(self._new_map(), steps, X, rows[label], target, pair)
+            for label, pair in pairs.items()
         )
         for label, (recipe, fitted_map) in zip(pairs, fitted, strict=True):
             self.recipes_[label], self.maps_[label] = recipe, fitted_map
@@ -231,8 +226,11 @@ class PivotAligner(LanguageTransformer):
                     "must translate row i of X."
                 )
             pair = (np.arange(X.shape[0]), np.arange(X.shape[0]))
+        require_finite(X)
+        require_finite(target, name="target")
         onto = self.recipes_[self.pivot].apply(upcast(target))
-        recipe, fitted = _fit_language(new, parse_recipe(self.recipe), upcast(X), onto, pair)
+        steps, all_rows = parse_recipe(self.recipe), np.arange(X.shape[0])
+        recipe, fitted = _fit_language(new, steps, X, all_rows, onto, pair)
         self.languages_ = [*self.languages_, language]
         self.recipes_ = {**self.recipes_, language: recipe}
         self.maps_ = {**self.maps_, language: fitted}
@@ -254,6 +252,7 @@ class PivotAligner(LanguageTransformer):
             Of X's kind, type and device.
         """
         X, _, unknown = self._check_transform(X, language)
+        require_finite(X)
         labels = check_language(language, X.shape[0])
         if labels is None:
             labels = np.zeros(X.shape[0], dtype=np.int64)
@@ -270,13 +269,7 @@ class PivotAligner(LanguageTransformer):
         routes = [
             self._route(label, X, np.flatnonzero(codes == i)) for i, label in enumerate(names)
         ]
-        out = empty_like_rows(X, X.shape[1])
-        for rows in blocks(X, target=ROUTED_BLOCK):
-            here = codes[rows]
-            for code in np.unique(here).tolist():
-                at = rows if np.all(here == code) else _positions(rows, here == code, X)
-                out[at] = cast_like(routes[code](upcast(X[at])), X)
-        return out
+        return route_rows(routes, codes, X)
 
     def _route(self, label: Any, X: Array, at: np.ndarray) -> Callable[[Array], Array]:
         """What happens to rows of one language; `at` says where they are in the batch."""
@@ -286,35 +279,35 @@ class PivotAligner(LanguageTransformer):
         if label in self.recipes_:
             return self.recipes_[label].apply
         if label is None or self.unseen == "identity":
-            return _unchanged
+            return upcast
         if self.unseen == "transductive":
-            return FittedRecipe.fit(parse_recipe(self.recipe), _take(X, at))[0].apply
+            return _fit_recipe(parse_recipe(self.recipe), X, at)[0].apply
         return self.recipes_[None].apply
+
+
+def _fit_recipe(steps: tuple[str, ...], X: Array, at: np.ndarray) -> tuple[FittedRecipe, Array]:
+    """The recipe of one language, whose rows of X are given, and the rows it makes of them."""
+    try:
+        return FittedRecipe.fit(steps, _take(X, at))
+    except BadRow as bad:
+        raise BadRow(int(at[bad.row]), bad.text) from None
 
 
 def _fit_language(
     estimator: Any,
     steps: tuple[str, ...],
     X: Array,
+    at: np.ndarray,
     target: Array,
     pair: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[FittedRecipe, Any]:
     """The recipe and the map of one language; `target` has been through the pivot's recipe."""
-    recipe, X = FittedRecipe.fit(steps, X)
+    recipe, own = _fit_recipe(steps, X, at)
     if pair is None:
-        return recipe, estimator.fit(X, target)
-    return recipe, estimator.fit(_take(X, pair[0]), _take(target, pair[1]))
+        return recipe, estimator.fit(own, target)
+    return recipe, estimator.fit(_take(own, pair[0]), _take(target, pair[1]))
 
 
 def _take(X: Array, at: np.ndarray) -> Array:
     """The rows at the given positions, in the compute type."""
     return upcast(X[index_like(at, X)])
-
-
-def _positions(rows: slice, mask: np.ndarray, X: Array) -> Array:
-    return index_like(rows.start + np.flatnonzero(mask), X)
-
-
-def _unchanged(block: Array) -> Array:
-    require_finite(block)
-    return block

@@ -112,4 +112,6 @@ class Procrustes(PairedMap):
         return self.scale_ * self.rotation_
 
     def _inverse_matrix(self) -> np.ndarray:
+        if self.scale_ == 0:  # every row was mapped onto the mean: so is its way back
+            return np.zeros_like(self.rotation_.T)
         return self.rotation_.T / self.scale_

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posthoc_align._arrays import Array, like, map_rows, namespace
+from posthoc_align._arrays import Array, BadRow, like, map_rows, namespace
 from posthoc_align.moments import Moments
 
 STEPS = ("center", "unit")
@@ -42,10 +42,10 @@ def unit_rows(X: Array, *, name: str = "X") -> Array:
         xp = namespace(x)
         norms = xp.linalg.vector_norm(x, axis=1, keepdims=True)
         if not bool(xp.all(norms > 0)):
-            at = rows.start + int(xp.argmin(norms))
-            raise ValueError(
-                f"Row {at} of {name} is a zero vector, which has no direction to scale to unit "
-                "norm. Remove such rows (an empty text often is the cause)."
+            raise BadRow(
+                rows.start + int(xp.argmin(norms)),
+                f"Row {{row}} of {name} is a zero vector, which has no direction to scale to unit "
+                "norm. Remove such rows (an empty text often is the cause).",
             )
         return x / norms
 

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import Array, map_rows
-from posthoc_align.align._base import gather
+from posthoc_align._arrays import Array, gather, map_rows
 from posthoc_align.align.centering import LanguageCentering
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
@@ -93,7 +92,7 @@ class LanguageScaling(LanguageCentering):
         super()._solve()
         parts = self._parts()
         pooled = LanguageMoments(parts).pooled
-        self.pooled_scale_ = _scale(pooled.variance)
+        self.pooled_scale_ = _scale(pooled.variance, pooled.mean)
         within = _within_variance(parts)
         self.scales_ = np.stack([self._scale_of(part, within) for part in parts.values()])
         self.anchor_scale_ = self._anchor_scale()
@@ -114,7 +113,7 @@ class LanguageScaling(LanguageCentering):
             noise = float(np.sum(2 * variance**2)) / max(part.count - 1, 1)
             distance = float(np.sum((variance - within) ** 2))
             factor = 1.0 if distance <= noise else noise / distance
-        return _scale(variance + factor * (within - variance))
+        return _scale(variance + factor * (within - variance), part.mean)
 
     def add_language(self, X: Any, language: Any, *, y: Any = None) -> Self:
         """Fit one more language; parameters as in :meth:`LanguageCentering.add_language`."""
@@ -131,7 +130,9 @@ class LanguageScaling(LanguageCentering):
         scales = self.scales_
         if unknown and self.unseen == "transductive":
             new, _ = self._batch_moments(X, language, codes, second="diagonal")
-            scales = np.vstack([scales, [_scale(part.variance) for part in new.values()]])
+            scales = np.vstack(
+                [scales, [_scale(part.variance, part.mean) for part in new.values()]]
+            )
         elif unknown:
             scales = np.vstack([scales, self.pooled_scale_])
         factors = self.anchor_scale_ / scales
@@ -161,7 +162,10 @@ def _within_variance(parts: dict[Any, Moments]) -> np.ndarray:
     return np.sum([part.variance * part.count for part in parts.values()], axis=0) / rows
 
 
-def _scale(variance: np.ndarray) -> np.ndarray:
-    """Standard deviation, 1 for a constant dimension (which centring already makes zero)."""
-    constant = variance <= np.finfo(np.float64).tiny
+def _scale(variance: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Standard deviation, 1 for a constant dimension (which centring already makes zero).
+
+    A variance within the rounding of the mean, 16 digits below its square, is none.
+    """
+    constant = variance <= (10 * np.finfo(np.float64).eps * mean) ** 2
     return np.where(constant, 1.0, np.sqrt(np.where(constant, 1.0, variance)))

@@ -154,7 +154,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     symmetric clouds), and which one is found is up to the solver. Nothing but the geometry of the
     two clouds says which rows belong together: clouds of different content are matched wrongly.
 
-    *The defaults* were chosen by how many held-out rows retrieve their translation (all-MiniLM-L6-v2
+    *The defaults* were chosen by how many held-out rows retrieve their translation (MiniLM-L6
     embeddings of SIB-200, 19 languages onto English, centre-unit-centre, 701 training rows as
     anchors, 99 development rows): exact 40.9, 53.3, 55.3, 54.4 % with 1, 10, 30, 200 neighbours;
     entropic 40.2, 40.8, 38.4, 34.0 % with ``reg`` 0.2, 0.1, 0.05, 0.03; 53.5 % before the map.

@@ -1,0 +1,45 @@
+"""What the README shows runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from posthoc_align.cli import _parser
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = [body for language, body in BLOCKS if language == "python"]
+    assert blocks, "the README shows no Python"
+    names: dict[str, object] = {}
+    for body in blocks:
+        exec(compile(body, "README.md", "exec"), names)
+
+
+def test_every_command_it_shows_is_one_the_parser_knows():
+    lines = [
+        line.split("&&")[-1].split("#")[0].strip()
+        for language, body in BLOCKS
+        if language == "bash"
+        for line in body.replace("\\\n", " ").splitlines()
+    ]
+    commands = [line for line in lines if line.startswith("posthoc-align ")]
+    assert any(command.split()[1] == "compare" for command in commands)
+    for command in commands:
+        _parser().parse_args(shlex.split(command)[1:])
+
+
+def test_the_two_set_up_commands_stand_there_once_each():
+    for command in (
+        'pip install -c constraints.txt -e ".[plots]" && posthoc-align demo',
+        'pip install -c constraints.txt -e ".[test]" && pytest',
+    ):
+        assert README.splitlines().count(command) == 1
