@@ -333,9 +333,10 @@ def require_finite(X: Array, *, name: str = "X") -> None:
 def explain_nonfinite(X: Array, *, name: str = "X") -> None:
     """Raise for sums that are not finite: name the bad row, or the overflow."""
     require_finite(X, name=name)
+    wide = "64" in str(X.dtype)
     raise ValueError(
-        f"Sums over {name} overflow {compute_dtype(X)}: its values are too large (infinity is "
-        "reached on the way). Rescale the rows or pass float64."
+        f"Sums over {name} overflow float{64 if wide else 32}: its values are too large. "
+        + ("Rescale the rows." if wide else "Rescale the rows or pass float64.")
     )
 
 

@@ -69,7 +69,7 @@ def _plain(labels: np.ndarray, name: str) -> np.ndarray:
         return labels.astype(str)
     if kinds <= {int, np.int64, np.int32} and kinds:
         return labels.astype(np.int64)
-    missing = [i for i, v in enumerate(labels.tolist()) if _is_missing(v)]
+    missing = [i for i, v in enumerate(labels.tolist()) if is_missing(v)]
     if missing:
         raise ValueError(
             f"{name} is missing (None or NaN) in {len(missing)} rows, first in row {missing[0]}: "
@@ -80,7 +80,8 @@ def _plain(labels: np.ndarray, name: str) -> np.ndarray:
     )
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a label or id is None, NaN or pandas' NA."""
     return value is None or str(value) in ("<NA>", "NaT") or bool(value != value)
 
 
@@ -124,7 +125,7 @@ def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
             "-1 or None where a row has no translation."
         )
     if ids.dtype.kind in "OfU":
-        missing = np.array([_is_missing(v) or bool(v == -1) for v in ids.tolist()], dtype=bool)
+        missing = np.array([is_missing(v) or bool(v == -1) for v in ids.tolist()], dtype=bool)
         present = ids[~missing]
         if present.dtype.kind == "f" and np.all(present == np.floor(present)):
             present = present.astype(np.int64)

@@ -1,12 +1,45 @@
-"""Small dense linear algebra that the estimators share, in float64 on d x d summaries.
+"""Small dense linear algebra that the estimators share.
 
-Summaries are at most d x d, so they are solved on the host by LAPACK, whatever device the
-rows are on. What counts as numerically zero is decided here and nowhere else.
+Summaries are at most d x d, so they are solved in float64 on the host by LAPACK, whatever device
+the rows are on. What counts as numerically zero is decided here and nowhere else.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from posthoc_align._arrays import Array, BadRow, namespace
+
+
+def unit_block(x: Array, *, name: str = "X", first: int = 0) -> Array:
+    """Rows of a block scaled to unit Euclidean norm, wherever they lie.
+
+    Each row is divided by its largest entry first, since squares of tiny or huge entries would
+    not fit into the type.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+    name : str, default="X"
+        What errors call the rows.
+    first : int, default=0
+        Number of the block's first row.
+
+    Raises
+    ------
+    ValueError
+        If a row is zero: it has no direction.
+    """
+    xp = namespace(x)
+    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
+    if bool(xp.any(largest == 0)):
+        raise BadRow(
+            first + int(xp.argmax(xp.astype(largest[:, 0] == 0, xp.int64))),
+            f"Row {{row}} of {name} is a zero vector (perhaps after centring), which has no "
+            "direction to scale to unit norm. Remove such rows (an empty text often is the cause).",
+        )
+    x = x / largest
+    return x / xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
 
 
 def numerical_rank(values: np.ndarray, size: int, eps: float, *, scale: float | None = None) -> int:

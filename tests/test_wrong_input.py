@@ -398,3 +398,35 @@ def test_an_added_language_and_its_translations_must_lie_in_one_place():
     fitted = fit("PivotAligner", rows())
     with Explained("NumPy array", "tensor on cpu"):
         fitted.add_language(rows(), "c", torch.as_tensor(rows()))
+
+
+def test_a_policy_set_after_fit_that_needed_the_fit_says_so():
+    aligner = PivotAligner(pivot="a").fit(rows(), language=LANGUAGE, pair_id=PAIR_ID)
+    with Explained("unseen='global'", "fit again"):
+        aligner.set_params(unseen="global").transform(rows(), language="zz")
+
+
+def test_an_estimator_that_is_no_map_is_refused_at_fit():
+    from sklearn.linear_model import LinearRegression
+
+    with Explained("LinearRegression.. has no transform"):
+        PivotAligner(LinearRegression(), pivot="a").fit(rows(), language=LANGUAGE, pair_id=PAIR_ID)
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_a_row_without_a_class_cannot_be_balanced(nothing):
+    y = np.array(["u", "v"] * 6, dtype=object)
+    y[4] = nothing
+    with Explained("y is missing", "first in row 4"):
+        LanguageCentering(class_balanced=True).fit(rows(), y, language=LANGUAGE)
+
+
+def test_a_truth_value_is_no_rank():
+    with Explained("rank=True"):
+        LSAR(rank=True).fit(rows(), language=LANGUAGE)
+
+
+def test_one_row_of_an_unseen_language_is_not_erased_by_its_own_mean():
+    centring = LanguageCentering(unseen="transductive").fit(rows(), language=LANGUAGE)
+    with Explained("Language 'zz' has only 1 row"):
+        centring.transform(rows()[:1], language="zz")

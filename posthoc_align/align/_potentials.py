@@ -94,24 +94,40 @@ def neighbour_image(x: Array, anchors: Array, images: Array, n_neighbors: int) -
     return xp.concat(parts, axis=0)
 
 
-def unit_rows(x: Array, *, name: str = "X", first: int = 0) -> Array:
+def unit_rows(x: Array, *, name: str | None = "X", first: int = 0) -> Array:
     """Rows scaled to unit norm, as cosine distances need them.
+
+    Parameters
+    ----------
+    x : array of shape (n, d)
+    name : str or None, default="X"
+        What the error calls x. None: a zero row, which has no direction, stays zero.
+    first : int, default=0
+        The number of x's first row.
+
+    Returns
+    -------
+    array of shape (n, d)
 
     Raises
     ------
     ValueError
-        If a row is zero: it has no direction. `first` is the number of x's first row.
+        If a row is zero.
     """
     xp = namespace(x)
     largest = xp.max(xp.abs(x), axis=1, keepdims=True)  # squares of tiny or huge rows would not fit
-    if bool(xp.any(largest == 0)):
-        at = first + int(xp.argmax(xp.astype(largest[:, 0] == 0, xp.int64)))
+    zero = largest == 0
+    if name is None:
+        largest = largest + xp.astype(zero, x.dtype)
+    elif bool(xp.any(zero)):
+        at = first + int(xp.argmax(xp.astype(zero[:, 0], xp.int64)))
         raise ValueError(
             f"Row {at} of {name} is a zero vector, which has no direction for metric='cosine'. "
             "Remove such rows (an empty text often is the cause) or use metric='sqeuclidean'."
         )
     x = x / largest
-    return x / xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
+    norm = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
+    return x / (norm + xp.astype(zero, x.dtype))
 
 
 def at_place_of(value: Array, X: Array) -> Array:

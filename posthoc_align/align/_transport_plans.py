@@ -101,7 +101,7 @@ class Solution:
     log_weights: Array | None = None
 
 
-def require_memory(clouds: Clouds, method: str, budget: int | None) -> None:
+def require_memory(clouds: Clouds, method: str, budget: float | None) -> None:
     """Raise unless the arrays that `method` builds fit into the budget (None: what is free).
 
     Raises

@@ -7,9 +7,16 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import Array, check_rows, gather, map_rows
+from posthoc_align._arrays import (
+    Array,
+    check_rows,
+    gather,
+    index_like,
+    labels_to_host,
+    map_rows,
+)
 from posthoc_align.align._base import MomentTransformer, known_labels, require_rows
-from posthoc_align.languages import check_language, factorize
+from posthoc_align.languages import check_language, factorize, is_missing
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
 UNSEEN = ("error", "global", "identity", "transductive")
@@ -268,7 +275,9 @@ class LanguageCentering(MomentTransformer):
         labels = np.asarray(check_language(language, X.shape[0]))[at]
         codes = codes.copy()
         codes[at] = len(self.languages_) + factorize(labels)[1]
-        return LanguageMoments.of(X[at], labels, second=second), codes
+        new = LanguageMoments.of(X[index_like(at, X)], labels, second=second)
+        require_rows(new)
+        return new, codes
 
 
 def _cell_moments(X: Array, y: Any, labels: np.ndarray | None, second: Second) -> LanguageMoments:
@@ -277,10 +286,16 @@ def _cell_moments(X: Array, y: Any, labels: np.ndarray | None, second: Second) -
         raise ValueError(
             "class_balanced=True needs the class of each row: pass y, or set class_balanced=False."
         )
-    classes = np.asarray(y)
+    classes = labels_to_host(y)
     if classes.shape != (X.shape[0],):
         raise ValueError(
             f"y has shape {classes.shape} but X has {X.shape[0]} rows: pass one class a row."
+        )
+    missing = [i for i, v in enumerate(classes.tolist()) if is_missing(v)]
+    if missing:
+        raise ValueError(
+            f"y is missing (None or NaN) in {len(missing)} rows, first in row {missing[0]}: "
+            "class_balanced=True needs the class of every row. Leave such rows out."
         )
     names, of_class = factorize(classes)
     languages, of_language = factorize(np.zeros(X.shape[0], int) if labels is None else labels)

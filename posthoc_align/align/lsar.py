@@ -97,7 +97,9 @@ class LSAR(MomentTransformer):
         n_languages, width = len(self.moments_), self.moments_.n_features
         most = n_languages - 1
         if self.rank is not None and not (
-            isinstance(self.rank, (int, np.integer)) and 0 <= self.rank <= most
+            isinstance(self.rank, (int, np.integer))
+            and not isinstance(self.rank, bool)
+            and 0 <= self.rank <= most
         ):
             raise ValueError(
                 f"rank={self.rank!r} is out of range: the means of {n_languages} languages span "

@@ -160,7 +160,14 @@ class PivotAligner(LanguageTransformer):
         return self
 
     def _new_map(self) -> Any:
-        return Procrustes() if self.estimator is None else clone(self.estimator)
+        if self.estimator is None:
+            return Procrustes()
+        if not hasattr(self.estimator, "transform"):
+            raise TypeError(
+                f"estimator={self.estimator!r} has no transform: give a map between two spaces, "
+                "such as Procrustes(), LinearMap() or TransportMap()."
+            )
+        return clone(self.estimator)
 
     def _check_groups(self, rows: dict[Any, np.ndarray]) -> None:
         if self.pivot not in rows:
@@ -282,6 +289,11 @@ class PivotAligner(LanguageTransformer):
             return upcast
         if self.unseen == "transductive":
             return _fit_recipe(parse_recipe(self.recipe), X, at)[0].apply
+        if None not in self.recipes_:
+            raise ValueError(
+                "unseen='global' was set after fit, which did not keep the means of all rows. Set "
+                "it first and fit again."
+            )
         return self.recipes_[None].apply
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posthoc_align._arrays import Array, BadRow, like, map_rows, namespace
+from posthoc_align._arrays import Array, like, map_rows
+from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 
 STEPS = ("center", "unit")
@@ -37,19 +38,7 @@ def unit_rows(X: Array, *, name: str = "X") -> Array:
     ValueError
         If a row has zero norm: it has no direction.
     """
-
-    def unit(x: Array, rows: slice) -> Array:
-        xp = namespace(x)
-        norms = xp.linalg.vector_norm(x, axis=1, keepdims=True)
-        if not bool(xp.all(norms > 0)):
-            raise BadRow(
-                rows.start + int(xp.argmin(norms)),
-                f"Row {{row}} of {name} is a zero vector, which has no direction to scale to unit "
-                "norm. Remove such rows (an empty text often is the cause).",
-            )
-        return x / norms
-
-    return map_rows(unit, X)
+    return map_rows(lambda x, rows: unit_block(x, name=name, first=rows.start), X)
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,7 +94,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         below about 1e-6 cannot be reached.
     n_neighbors : int, default=30
         Anchors that tell where a new row goes ("exact").
-    memory_budget : int, optional
+    memory_budget : float, optional
         Bytes that fit may take for arrays as large as the plan. None: what is free where they lie.
 
     Attributes
@@ -197,7 +197,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         max_iter: int | None = None,
         tol: float = 1e-4,
         n_neighbors: int = 30,
-        memory_budget: int | None = None,
+        memory_budget: float | None = None,
     ) -> None:
         self.method = method
         self.reg = reg
@@ -265,7 +265,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 moved = entropic_image(block - before, anchors, fitted, self.temperature_)
             else:
                 moved = neighbour_image(block - before, anchors, fitted, self.n_neighbors)
-            return unit_rows(moved + after, name="the images") if unit else moved + after
+            return unit_rows(moved + after, name=None) if unit else moved + after
 
         with np.errstate(invalid="ignore", over="ignore"):  # map_rows names such rows
             return map_rows(image, X)
@@ -334,10 +334,13 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         _require_choice("metric", self.metric, METRICS)
         _require_number("reg", self.reg, Real, lambda v: 0 < v < np.inf, "a positive number")
         _require_number("tol", self.tol, Real, lambda v: v >= 0, "a number of at least 0")
-        for name, optional in (("n_neighbors", False), ("max_iter", True), ("memory_budget", True)):
+        for name in ("n_neighbors", "max_iter"):
             value = getattr(self, name)
-            if not (optional and value is None):
+            if value is not None or name == "n_neighbors":
                 _require_number(name, value, Integral, lambda v: v >= 1, "an integer of at least 1")
+        if self.memory_budget is not None:
+            bytes_ = "a positive number of bytes"
+            _require_number("memory_budget", self.memory_budget, Real, lambda v: v > 0, bytes_)
 
     def _warn_unfinished(self) -> None:
         if self.method == "exact":
