@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import array_api_compat.numpy
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 from sklearn.utils.validation import check_array, validate_data
@@ -36,6 +37,8 @@ def is_tensor(X: object) -> bool:
 
 def namespace(*arrays: Array) -> Any:
     """The array-API namespace of the arrays."""
+    if type(arrays[0]) is np.ndarray:  # asked for in every block: the look-up costs 10 us
+        return array_api_compat.numpy
     return array_namespace(*arrays)
 
 
@@ -341,7 +344,11 @@ def explain_nonfinite(X: Array, *, name: str = "X") -> None:
 
 
 def map_rows(
-    function: Callable[[Array, slice], Array], X: Array, *, width: int | None = None
+    function: Callable[[Array, slice], Array],
+    X: Array,
+    *,
+    width: int | None = None,
+    target: int = CACHE_BLOCK,
 ) -> Array:
     """Apply a function to X block by block; the answer has X's kind, type and device.
 
@@ -353,6 +360,8 @@ def map_rows(
     X : array of shape (n_samples, n_features)
     width : int, optional
         Columns of the answer; those of X when None.
+    target : int
+        Bytes of a block: ``PRODUCT_BLOCK`` where the function is a matrix product.
 
     Raises
     ------
@@ -360,7 +369,7 @@ def map_rows(
         If X holds NaN or infinity, or the answer does not fit into X's type.
     """
     out = empty_like_rows(X, X.shape[1] if width is None else width)
-    for rows in blocks(X):
+    for rows in blocks(X, target=target):
         with silent():
             block = function(upcast(X[rows]), rows)
         _store(block, out, rows, X)
@@ -444,17 +453,39 @@ def largest_at(block: Array, k: int) -> tuple[Array, Array]:
     return np.take_along_axis(values, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
-def gather(table: Array, codes: np.ndarray, X: Array) -> Callable[[slice], Array]:
+class Runs:
+    """Codes of rows, and whether a slice of them holds a single one (answered in no time).
+
+    Parameters
+    ----------
+    codes : ndarray of int of shape (n_samples,)
+    """
+
+    def __init__(self, codes: np.ndarray) -> None:
+        self.codes = codes
+        self._run = np.cumsum(np.diff(codes, prepend=codes[:1]) != 0, dtype=np.int32)
+
+    def single(self, rows: slice) -> bool:
+        """Whether the rows are of one code."""
+        return bool(self._run[rows.start] == self._run[rows.stop - 1])
+
+    def present(self, rows: slice) -> np.ndarray:
+        """The distinct codes of the rows."""
+        here = self.codes[rows]
+        return here[:1] if self.single(rows) else np.unique(here)
+
+
+def gather(table: Array, codes: np.ndarray | Runs, X: Array) -> Callable[[slice], Array]:
     """Rows of a small table by each row's code, for one block at a time.
 
     A block of one language gets a single row to broadcast, which saves the gathered copy.
     """
-    on_device, codes_there = like(table, X), index_like(codes, X)
+    runs = codes if isinstance(codes, Runs) else Runs(codes)
+    on_device, codes_there = like(table, X), index_like(runs.codes, X)
 
     def rows_of(rows: slice) -> Array:
-        here = codes[rows]
-        if here[0] == here[-1] and np.all(here == here[0]):
-            return on_device[int(here[0])][None, :]
+        if runs.single(rows):
+            return on_device[int(runs.codes[rows.start])][None, :]
         return on_device[codes_there[rows]]
 
     return rows_of

@@ -24,6 +24,7 @@ from posthoc_align._arrays import (
     CACHE_BLOCK,
     PRODUCT_BLOCK,
     Array,
+    Runs,
     blocks,
     column_sums,
     explain_nonfinite,
@@ -295,15 +296,15 @@ def _grouped(
     xp, d, n_groups = namespace(X), X.shape[1], len(labels)
     counts = np.bincount(codes, minlength=n_groups)
     shift = _provisional_means(X, codes, counts)
-    shift_of = gather(shift, codes, X)
+    runs = Runs(codes)
+    shift_of = gather(shift, runs, X)
     sums = zeros_on(X, (n_groups, d))
     squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
     scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
     codes_there = index_like(codes, X)
-    for rows in blocks(X, target=PRODUCT_BLOCK if second == "full" else CACHE_BLOCK // 2):
+    for rows in blocks(X, target=PRODUCT_BLOCK if second == "full" else CACHE_BLOCK):
         block = upcast(X[rows]) - shift_of(rows)
-        here = codes[rows]
-        present = here[:1] if here[0] == here[-1] and np.all(here == here[0]) else np.unique(here)
+        present = runs.present(rows)
         at = index_like(present, X)
         add = column_sums if len(present) == 1 else _sums_of(codes_there[rows], at, block)
         sums[at] += xp.astype(add(block), xp.float64)

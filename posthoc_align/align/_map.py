@@ -10,6 +10,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import (
+    PRODUCT_BLOCK,
     Array,
     blocks,
     check_rows,
@@ -157,7 +158,7 @@ class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 def _affine(X: Array, before: np.ndarray, matrix: np.ndarray, after: np.ndarray) -> Array:
     """(x - before) W + after, with the shifts folded into one."""
     weight, shift = like(matrix, X), like(after - before @ matrix, X)
-    return map_rows(lambda x, _: x @ weight + shift, X, width=matrix.shape[1])
+    return map_rows(lambda x, _: x @ weight + shift, X, width=matrix.shape[1], target=PRODUCT_BLOCK)
 
 
 def explained_variance(y: Array, predicted: Array) -> float:

@@ -117,17 +117,15 @@ def unit_rows(x: Array, *, name: str | None = "X", first: int = 0) -> Array:
     xp = namespace(x)
     largest = xp.max(xp.abs(x), axis=1, keepdims=True)  # squares of tiny or huge rows would not fit
     zero = largest == 0
-    if name is None:
-        largest = largest + xp.astype(zero, x.dtype)
-    elif bool(xp.any(zero)):
+    if name is not None and bool(xp.any(zero)):
         at = first + int(xp.argmax(xp.astype(zero[:, 0], xp.int64)))
         raise ValueError(
             f"Row {at} of {name} is a zero vector, which has no direction for metric='cosine'. "
             "Remove such rows (an empty text often is the cause) or use metric='sqeuclidean'."
         )
-    x = x / largest
-    norm = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
-    return x / (norm + xp.astype(zero, x.dtype))
+    divided = xp.astype(zero, x.dtype)  # by one
+    x = x / (largest + divided)
+    return x / (xp.sqrt(xp.sum(x * x, axis=1, keepdims=True)) + divided)
 
 
 def at_place_of(value: Array, X: Array) -> Array:

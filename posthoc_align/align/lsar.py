@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from posthoc_align._arrays import Array, like, map_rows
+from posthoc_align._arrays import PRODUCT_BLOCK, Array, like, map_rows
 from posthoc_align.align._base import MomentTransformer, require_rows
 from posthoc_align.linalg import fix_signs, numerical_rank
 from posthoc_align.moments import Second
@@ -145,7 +145,7 @@ class LSAR(MomentTransformer):
         X, _, _ = self._check_transform(X, None)
         axes = like(self.components_, X)
         back = like(self.components_.T, X)
-        return map_rows(lambda x, _: x - (x @ back) @ axes, X)
+        return map_rows(lambda x, _: x - (x @ back) @ axes, X, target=PRODUCT_BLOCK)
 
     def decompose(self, X: Any) -> tuple[Array, Array]:
         """Split rows into a language-neutral and a language-specific part.
@@ -162,4 +162,5 @@ class LSAR(MomentTransformer):
         X, _, _ = self._check_transform(X, None)
         axes = like(self.components_, X)
         back = like(self.components_.T, X)
-        return self.transform(X), map_rows(lambda x, _: (x @ back) @ axes, X)
+        specific = map_rows(lambda x, _: (x @ back) @ axes, X, target=PRODUCT_BLOCK)
+        return self.transform(X), specific
