@@ -465,6 +465,11 @@ class Runs:
         self.codes = codes
         self._run = np.cumsum(np.diff(codes, prepend=codes[:1]) != 0, dtype=np.int32)
 
+    @property
+    def count(self) -> int:
+        """Number of runs of equal codes."""
+        return int(self._run[-1]) + 1
+
     def single(self, rows: slice) -> bool:
         """Whether the rows are of one code."""
         return bool(self._run[rows.start] == self._run[rows.stop - 1])

@@ -285,7 +285,7 @@ def _measure(name: str, aligner: Any, data: _Rows) -> tuple[dict[str, Any], np.n
         "values": values,
         "per_language": per_language,
         "worst": worst,
-        "seconds": seconds,
+        "seconds": round(seconds, 3),
     }
     return row, to_host(Z[index_like(data.sample, Z)]), notes
 
@@ -366,9 +366,12 @@ def _settings(
 
 
 def _progress(items: Iterable[Any], show: bool) -> Iterable[Any]:
+    if not show:
+        yield from items
+        return
     from tqdm.auto import tqdm
 
-    bar = tqdm(list(items), disable=not show, unit="method", leave=False)
+    bar = tqdm(list(items), unit="method", leave=False)
     for item in bar:
         bar.set_description(item[0])
         yield item

@@ -302,7 +302,9 @@ def _grouped(
     squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
     scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
     codes_there = index_like(codes, X)
-    for rows in blocks(X, target=PRODUCT_BLOCK if second == "full" else CACHE_BLOCK):
+    # Shuffled languages cost a product a block; products are worth it only if they are large.
+    products = second == "full" or runs.count > len(codes) // 100
+    for rows in blocks(X, target=PRODUCT_BLOCK if products else CACHE_BLOCK):
         block = upcast(X[rows]) - shift_of(rows)
         present = runs.present(rows)
         at = index_like(present, X)

@@ -232,8 +232,6 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.anchors_, self.images_ = clouds.x, like(solution.images, clouds.x)
         self.cost_, self.error_ = solution.cost, solution.error
         self.n_iter_, self.converged_ = solution.n_iter, solution.converged
-        if not self.converged_:
-            self._warn_unfinished()
         return self
 
     def transform(self, X: Any) -> Array:
@@ -300,28 +298,34 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._check_parameters()
         X = check_rows(self, X, reset=True)
         y = check_target(y, X, same_length=False)
-        _require_equal_width(X, y)
         for name, rows in (("X", X.shape[0]), ("y", y.shape[0])):
             if rows < 2:
                 raise ValueError(
                     f"{name} has only {rows} row (n_samples = {rows}); at least 2 are needed on "
                     "either side, since one row is no cloud. Add rows."
                 )
+        _require_equal_width(X, y)
         clouds = Clouds.of(X, y, unit=self.metric == "cosine")
         require_memory(clouds, self.method, self.memory_budget)
         max_iter = MAX_ITER[self.method] if self.max_iter is None else self.max_iter
         import ot
 
         if self.method == "exact":
-            return clouds, solve_exact(ot.solve, clouds, max_iter=max_iter)
-        import torch
+            solution = solve_exact(ot.solve, clouds, max_iter=max_iter)
+        else:
+            import torch
 
-        # POT is faster and leaner on tensors; a tensor of a NumPy array shares its memory
-        tensors = replace(clouds, x=torch.as_tensor(clouds.x), y=torch.as_tensor(clouds.y))
-        temperature = self._temperature(clouds)
-        return clouds, solve_entropic(
-            ot.solve, tensors, temperature, max_iter=max_iter, tol=self.tol
-        )
+            # POT is faster and leaner on tensors; a tensor of a NumPy array shares its memory
+            solution = solve_entropic(
+                ot.solve,
+                replace(clouds, x=torch.as_tensor(clouds.x), y=torch.as_tensor(clouds.y)),
+                self._temperature(clouds),
+                max_iter=max_iter,
+                tol=self.tol,
+            )
+        if not solution.converged:
+            self._warn_unfinished(solution, clouds)
+        return clouds, solution
 
     def _cost_scale(self, clouds: Clouds) -> float:
         return (clouds.mean_cost or 1.0) if self.scale_cost else 1.0
@@ -342,20 +346,20 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             bytes_ = "a positive number of bytes"
             _require_number("memory_budget", self.memory_budget, Real, lambda v: v > 0, bytes_)
 
-    def _warn_unfinished(self) -> None:
+    def _warn_unfinished(self, solution: Solution, clouds: Clouds) -> None:
         if self.method == "exact":
             message = (
                 f"The exact transport stopped after max_iter={self.max_iter} pivots before it was "
-                f"optimal; {self.error_:.2g} of the mass is misplaced. Raise max_iter."
+                f"optimal; {solution.error:.2g} of the mass is misplaced. Raise max_iter."
             )
         else:
             message = (
-                f"The entropic transport did not converge in {self.n_iter_} iterations: "
-                f"{self.error_:.2g} of the mass is misplaced, tol={self.tol} is allowed. Raise "
+                f"The entropic transport did not converge in {solution.n_iter} iterations: "
+                f"{solution.error:.2g} of the mass is misplaced, tol={self.tol} is allowed. Raise "
                 "max_iter or reg, or allow a larger tol"
-                + ("." if "64" in str(self.anchors_.dtype) else " (float32 reaches about 1e-6).")
+                + ("." if "64" in str(clouds.x.dtype) else " (float32 reaches about 1e-6).")
             )
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
