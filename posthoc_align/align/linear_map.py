@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import linalg
-from scipy.optimize import minimize_scalar
 
 from posthoc_align._arrays import (
     PRODUCT_BLOCK,
@@ -14,6 +14,7 @@ from posthoc_align._arrays import (
     blocks,
     like,
     namespace,
+    to_host,
     upcast,
     zeros_on,
 )
@@ -164,13 +165,10 @@ class LinearMap(PairedMap):
 
     def _set(self, penalty: float, error: float | None, prior: np.ndarray) -> None:
         moments = self._centred_moments()
-        if moments.scatter_x is None:
-            raise ValueError(
-                "LinearMap needs the scatter of X: accumulate PairMoments.of(X, y, scatter=True)."
-            )
+        scatter = _scatter_of(moments)
         self.prior_, self.penalty_, self.leave_one_out_ = prior, penalty, error
-        missing = moments.cross - moments.scatter_x @ prior  # X'(Y - XP)
-        self.coef_ = prior + _solve_ridge(moments.scatter_x, missing, penalty, moments.eps)
+        missing = moments.cross - scatter @ prior  # X'(Y - XP)
+        self.coef_ = prior + _solve_ridge(scatter, missing, penalty, moments.eps)
         self.mean_in_, self.mean_out_ = moments.mean_x, moments.mean_y
 
     def _prior(self, moments: PairMoments) -> np.ndarray:
@@ -210,60 +208,99 @@ def _best_penalty(
     """The penalty of least leave-one-out error, and that error.
 
     The error is smooth in log(penalty): it is sampled once a decade, from a millionth of the
-    largest eigenvalue to a hundred times it, and refined around the best sample.
+    largest eigenvalue to a hundred times it, then eight times a decade around the best, then at the
+    vertex of the parabola through the best three. Three passes over the rows.
     """
     if moments.count < 3:
         raise ValueError(
             f"penalty='auto' needs at least 3 pairs and got {moments.count} (n_samples = "
             f"{moments.count}): give more pairs, or a number."
         )
-    if moments.scatter_x is None:
-        raise ValueError("LinearMap needs the scatter of X.")
-    values, vectors = symmetric_eigen(moments.scatter_x)
-    right = vectors.T @ (moments.cross - moments.scatter_x @ prior)
-    largest = float(values[-1])
+    spectrum = _Spectrum.of(moments, prior)
+    largest = float(spectrum.values[-1])
     if largest == 0.0:
         return 1.0, moments.square_y / moments.count
 
-    def error(log_penalty: float) -> float:
-        return _leave_one_out(
-            X, y, moments, prior, values, vectors, right, largest * 10**log_penalty, centred
-        )
+    def errors(steps: np.ndarray) -> np.ndarray:
+        penalties = largest * 10.0**steps
+        return _leave_one_out(X, y, moments, spectrum, penalties, centred=centred)
 
-    grid = np.arange(-6.0, 3.0)
-    errors = [error(step) for step in grid]
-    best = float(grid[int(np.argmin(errors))])
-    found = minimize_scalar(
-        error, bounds=(best - 1, best + 1), method="bounded", options={"xatol": 0.02}
-    )
-    if found.fun <= min(errors):
-        return largest * 10 ** float(found.x), float(found.fun)
-    return largest * 10**best, float(min(errors))
+    steps = np.arange(-6.0, 3.0)
+    found = errors(steps)
+    near = steps[np.argmin(found)] + np.arange(-7, 8) / 8
+    steps, found = np.append(steps, near), np.append(found, errors(near))
+    best = int(np.argmin(found))
+    vertex = _vertex(near, found[-len(near) :])
+    if vertex is not None:
+        refined = float(errors(np.array([vertex]))[0])
+        if refined <= found[best]:
+            return largest * 10.0**vertex, refined
+    return largest * 10.0 ** float(steps[best]), float(found[best])
+
+
+def _vertex(steps: np.ndarray, errors: np.ndarray) -> float | None:
+    """Where the parabola through the least of evenly spaced errors and its neighbours is least."""
+    at = int(np.argmin(errors))
+    if at in (0, len(steps) - 1):
+        return None
+    before, here, after = errors[at - 1 : at + 2]
+    bend = before - 2 * here + after
+    if not bend > 0:
+        return None
+    return float(steps[at] + (steps[1] - steps[0]) * (before - after) / (2 * bend))
+
+
+@dataclass(frozen=True, eq=False)
+class _Spectrum:
+    """Eigenvalues and eigenvectors of the scatter of X, and X'(y - X prior) in their basis."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+    target: np.ndarray
+    prior: np.ndarray
+
+    @classmethod
+    def of(cls, moments: PairMoments, prior: np.ndarray) -> _Spectrum:
+        values, vectors = symmetric_eigen(_scatter_of(moments))
+        target = vectors.T @ (moments.cross - _scatter_of(moments) @ prior)
+        return cls(values, vectors, target, prior)
 
 
 def _leave_one_out(
     X: Array,
     y: Array,
     moments: PairMoments,
-    prior: np.ndarray,
-    values: np.ndarray,
-    vectors: np.ndarray,
-    right: np.ndarray,
-    penalty: float,
+    spectrum: _Spectrum,
+    penalties: np.ndarray,
+    *,
     centred: bool,
-) -> float:
-    """Mean squared leave-one-out residual, block by block where the rows lie."""
+) -> np.ndarray:
+    """Mean squared leave-one-out residual at each penalty, in one pass where the rows lie."""
     xp = namespace(X)
     mean_x, mean_y = like(moments.mean_x, X), like(moments.mean_y, X)
-    basis, weights = like(vectors, X), like(1.0 / (values + penalty), X)
-    change, start = like(right / (values + penalty)[:, None], X), like(prior, X)
+    basis, start = like(spectrum.vectors, X), like(spectrum.prior, X)
+    weights = [like(1.0 / (spectrum.values + penalty), X) for penalty in penalties]
+    changes = [
+        like(spectrum.target / (spectrum.values + penalty)[:, None], X) for penalty in penalties
+    ]
     share = 1.0 / moments.count if centred else 0.0
-    total = zeros_on(X, ())
+    totals = zeros_on(X, (len(penalties),))
     for rows in blocks(X, target=PRODUCT_BLOCK):
-        x, truth = upcast(X[rows]) - mean_x, upcast(y[rows]) - mean_y
+        x = upcast(X[rows]) - mean_x
+        missing = upcast(y[rows]) - mean_y - x @ start
         projected = x @ basis
-        residual = truth - x @ start - projected @ change
-        kept = 1.0 - share - xp.sum(projected * projected * weights, axis=1)
-        kept = xp.where(kept > 1e-6, kept, 1e-6)  # a row that alone spans a direction: h = 1
-        total = total + xp.sum(xp.sum(residual * residual, axis=1) / (kept * kept))
-    return float(total) / moments.count
+        squared = projected * projected
+        for i, (weight, change) in enumerate(zip(weights, changes, strict=True)):
+            residual = missing - projected @ change
+            kept = 1.0 - share - squared @ weight
+            kept = xp.where(kept > 1e-6, kept, 1e-6)  # a row that alone spans a direction: h = 1
+            totals[i] += xp.sum(xp.sum(residual * residual, axis=1) / (kept * kept))
+    return to_host(totals) / moments.count
+
+
+def _scatter_of(moments: PairMoments) -> np.ndarray:
+    if moments.scatter_x is None:
+        raise ValueError(
+            "LinearMap needs the scatter of X: accumulate PairMoments.of(X, y, scatter=True)."
+        )
+    return moments.scatter_x
