@@ -55,7 +55,10 @@ class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         y : array of shape (n_samples, n_features_out)
             Row i is the counterpart of row i of X; of X's kind, on X's device.
         """
-        return self.fit_moments(self._pair_moments(*self._check_pairs(X, y, reset=True)))
+        return self._fit_pairs(*self._check_pairs(X, y, reset=True))
+
+    def _fit_pairs(self, X: Array, y: Array) -> Self:
+        return self.fit_moments(self._pair_moments(X, y))
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Add pairs to what was seen before. Parameters as in :meth:`fit`."""

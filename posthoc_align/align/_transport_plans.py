@@ -6,6 +6,7 @@ The solver itself is an argument, ``ot.solve``: POT is imported where the estima
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -239,12 +240,42 @@ def solve_exact(solve: Callable[..., Any], clouds: Clouds, *, max_iter: int) -> 
     )
 
 
+class _PotSilence:
+    """While any thread is inside, POT's warnings of non-convergence are off, and only those.
+
+    Every unfinished round gives one. ``warnings.catch_warnings`` alone would not do: where threads
+    overlap, the last to leave would restore the filters that the first had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.filterwarnings("ignore", "Sinkhorn did not converge")
+                warnings.filterwarnings("ignore", "numItermax reached before optimality")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+_SILENCE = _PotSilence()
+
+
 def _quietly(solve: Callable[..., Any], *arguments: Any, c: Array, **options: Any) -> Any:
-    """Call POT without its own warning of non-convergence, which every unfinished round gives."""
+    """Call POT, with the argument c where it is known, without its own warnings."""
     if "c" in inspect.signature(solve).parameters:  # POT 0.9.4 has none, and writes none out
         options["c"] = c
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _SILENCE:
         return solve(*arguments, **options)
 
 

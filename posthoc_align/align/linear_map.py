@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy import linalg
@@ -116,25 +116,16 @@ class LinearMap(PairedMap):
         self.penalty = penalty
         self.center = center
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit on all pairs; forgets what was seen before.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-        y : array of shape (n_samples, n_features_out)
-            Row i is the counterpart of row i of X; of X's kind, on X's device.
-        """
-        X, y = self._check_pairs(X, y, reset=True)
+    def _fit_pairs(self, X: Array, y: Array) -> Self:
+        """Fit on checked pairs: the one solver that looks at rows as well as at moments."""
+        if self.penalty != "auto":
+            return super()._fit_pairs(X, y)
         self._forget()
         self.moments_ = self._pair_moments(X, y)
         self._check_parameters()
-        if self.penalty == "auto":
-            moments = self._centred_moments()
-            prior = self._prior(moments)
-            self._set(*_best_penalty(X, y, moments, prior, centred=self.center), prior)
-        else:
-            self._solve()
+        moments = self._centred_moments()
+        prior = self._prior(moments)
+        self._set(*_best_penalty(X, y, moments, prior, centred=self.center), prior)
         return self
 
     def _pair_moments(self, X: Array, y: Array) -> PairMoments:
