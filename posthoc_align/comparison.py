@@ -43,7 +43,7 @@ def default_aligners(pivot: Any) -> dict[str, Any]:
         IDENTITY: "passthrough",
         "centring": LanguageCentering(),
         "LSAR": LSAR(),
-        "transport": PivotAligner(TransportMap(), pivot=pivot),
+        "transport": PivotAligner(TransportMap(method="exact"), pivot=pivot),
         "Procrustes": PivotAligner(pivot=pivot),
         "ridge to identity": PivotAligner(LinearMap(), pivot=pivot),
     }

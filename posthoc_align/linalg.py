@@ -11,7 +11,7 @@ import numpy as np
 from posthoc_align._arrays import Array, BadRow, namespace
 
 
-def unit_block(x: Array, *, name: str = "X", first: int = 0) -> Array:
+def unit_block(x: Array, *, name: str | None = "X", first: int = 0) -> Array:
     """Rows of a block scaled to unit Euclidean norm, wherever they lie.
 
     Each row is divided by its largest entry first, since squares of tiny or huge entries would
@@ -20,26 +20,28 @@ def unit_block(x: Array, *, name: str = "X", first: int = 0) -> Array:
     Parameters
     ----------
     x : array of shape (n, d)
-    name : str, default="X"
-        What errors call the rows.
+    name : str or None, default="X"
+        What errors call the rows. None: a zero row, which has no direction, stays zero.
     first : int, default=0
         Number of the block's first row.
 
     Raises
     ------
     ValueError
-        If a row is zero: it has no direction.
+        If a row is zero and `name` is given.
     """
     xp = namespace(x)
     largest = xp.max(xp.abs(x), axis=1, keepdims=True)
-    if bool(xp.any(largest == 0)):
+    zero = largest == 0
+    if name is not None and bool(xp.any(zero)):
         raise BadRow(
-            first + int(xp.argmax(xp.astype(largest[:, 0] == 0, xp.int64))),
+            first + int(xp.argmax(xp.astype(zero[:, 0], xp.int64))),
             f"Row {{row}} of {name} is a zero vector (perhaps after centring), which has no "
             "direction to scale to unit norm. Remove such rows (an empty text often is the cause).",
         )
-    x = x / largest
-    return x / xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))
+    one_if_zero = xp.astype(zero, x.dtype)
+    x = x / (largest + one_if_zero)
+    return x / (xp.sqrt(xp.sum(x * x, axis=1, keepdims=True)) + one_if_zero)
 
 
 def numerical_rank(values: np.ndarray, size: int, eps: float, *, scale: float | None = None) -> int:

@@ -46,7 +46,6 @@ def test_the_two_set_up_commands_stand_there_once_each():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:transport. weak alignment is lower")
 def test_the_table_of_results_is_what_the_demo_finds():
     from posthoc_align import compare
     from posthoc_align.datasets import load_parallel_topics

@@ -94,40 +94,6 @@ def neighbour_image(x: Array, anchors: Array, images: Array, n_neighbors: int) -
     return xp.concat(parts, axis=0)
 
 
-def unit_rows(x: Array, *, name: str | None = "X", first: int = 0) -> Array:
-    """Rows scaled to unit norm, as cosine distances need them.
-
-    Parameters
-    ----------
-    x : array of shape (n, d)
-    name : str or None, default="X"
-        What the error calls x. None: a zero row, which has no direction, stays zero.
-    first : int, default=0
-        The number of x's first row.
-
-    Returns
-    -------
-    array of shape (n, d)
-
-    Raises
-    ------
-    ValueError
-        If a row is zero.
-    """
-    xp = namespace(x)
-    largest = xp.max(xp.abs(x), axis=1, keepdims=True)  # squares of tiny or huge rows would not fit
-    zero = largest == 0
-    if name is not None and bool(xp.any(zero)):
-        at = first + int(xp.argmax(xp.astype(zero[:, 0], xp.int64)))
-        raise ValueError(
-            f"Row {at} of {name} is a zero vector, which has no direction for metric='cosine'. "
-            "Remove such rows (an empty text often is the cause) or use metric='sqeuclidean'."
-        )
-    divided = xp.astype(zero, x.dtype)  # by one
-    x = x / (largest + divided)
-    return x / (xp.sqrt(xp.sum(x * x, axis=1, keepdims=True)) + divided)
-
-
 def at_place_of(value: Array, X: Array) -> Array:
     """A fitted array as one of X's kind, on X's device, in X's compute type."""
     return like(value if device_of(value) == device_of(X) else to_host(value), X)

@@ -23,11 +23,11 @@ from posthoc_align._arrays import (
     to_host,
     upcast,
 )
-from posthoc_align.align._potentials import unit_rows
+from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 
 # Arrays as large as the plan that live at the same time, cost and plan included (measured as the
-# growth of peak memory: 4.2 in float32 and float64, 5.2 of float64 for the exact solver).
+# growth of peak memory: 4.1 of the compute type, 5.2 of float64 for the exact solver).
 COPIES = {"entropic": 4.5, "exact": 5.5}
 # POT neither reports how many iterations it ran nor takes a warm start for this problem, so it is
 # asked for this many at a time; leaving and entering costs as much as about four iterations.
@@ -66,7 +66,7 @@ class Clouds:
         if x.dtype != y.dtype:  # the wider type computes
             x, y = xp.astype(x, xp.float64), xp.astype(y, xp.float64)
         if unit:
-            x, y = unit_rows(x), unit_rows(y, name="y")
+            x, y = unit_block(x), unit_block(y, name="y")
         of_x, of_y = Moments.of(x, second="diagonal"), Moments.of(y, second="diagonal")
         offset = of_x.mean - of_y.mean
         # E||x - y||^2 = tr cov x + tr cov y + ||mean x - mean y||^2

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows, check_target, like, map_rows
 from posthoc_align.align._map import explained_variance
-from posthoc_align.align._potentials import at_place_of, entropic_image, neighbour_image, unit_rows
+from posthoc_align.align._potentials import at_place_of, entropic_image, neighbour_image
 from posthoc_align.align._transport_plans import (
     Clouds,
     Solution,
@@ -24,6 +24,7 @@ from posthoc_align.align._transport_plans import (
     solve_entropic,
     solve_exact,
 )
+from posthoc_align.linalg import unit_block
 
 MAX_ITER = {"entropic": 1000, "exact": 10_000_000}
 METRICS = ("sqeuclidean", "cosine")
@@ -76,7 +77,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     method : {"entropic", "exact"}, default="entropic"
         "entropic": Sinkhorn iterations in the log domain, where the rows lie, in their type.
         "exact": network simplex. It runs on the host's processor in float64 whatever the device
-        of X, and takes some n^2 log n operations.
+        of X; its time grows somewhat faster than n^2.
     reg : float, default=0.1
         Strength of the entropy, in units of the mean cost if ``scale_cost``. Larger is smoother
         and faster, and draws images towards the mean of y. Unused by "exact".
@@ -258,12 +259,12 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         def image(block: Array, rows: slice) -> Array:
             if unit:
-                block = unit_rows(block, first=rows.start)
+                block = unit_block(block, first=rows.start)
             if entropic:
                 moved = entropic_image(block - before, anchors, fitted, self.temperature_)
             else:
                 moved = neighbour_image(block - before, anchors, fitted, self.n_neighbors)
-            return unit_rows(moved + after, name=None) if unit else moved + after
+            return unit_block(moved + after, name=None) if unit else moved + after
 
         with np.errstate(invalid="ignore", over="ignore"):  # map_rows names such rows
             return map_rows(image, X)
