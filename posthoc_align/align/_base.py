@@ -82,12 +82,9 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
     def fit_transform(
         self, X: Any, y: Any = None, *, language: Any = None, **fit_params: Any
     ) -> Array:
-        """The same as ``fit(X, y, language=language).transform(X, language=language)``.
+        """Do ``fit(X, y, language=language).transform(X, language=language)``.
 
-        Parameters
-        ----------
-        X, y, language, **fit_params
-            As in :meth:`fit`.
+        Parameters as in :meth:`fit`.
         """
         return self.fit(X, y, language=language, **fit_params).transform(X, language=language)
 
