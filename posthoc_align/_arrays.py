@@ -1,8 +1,8 @@
-"""The one door for arrays: check rows, keep kind, dtype and device, work in blocks.
+"""The one door for arrays: check rows, keep kind, dtype and device.
 
 Every other room of the package receives two-dimensional arrays that went through
-:func:`check_rows` and returns arrays made by :func:`map_rows` or :func:`like`. No other
-file asks whether an array is a tensor.
+:func:`check_rows` and returns arrays made by :func:`like` or, row by row, by
+:func:`posthoc_align._blocks.map_rows`. No other file asks whether an array is a tensor.
 
 Kinds: NumPy arrays (memory-mapped ones are read block by block), torch tensors on any device.
 Types: float64 is computed in float64; float32, float16 and bfloat16 are computed in float32
@@ -12,7 +12,6 @@ and handed back in the type they came in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import array_api_compat.numpy
@@ -21,13 +20,6 @@ from array_api_compat import array_namespace, is_torch_array
 from sklearn.utils.validation import check_array, validate_data
 
 Array = Any  # a NumPy array or a torch tensor; the array API has no nominal type
-
-# A block that is read, changed and summed should stay in a core's cache (measured: 512 x 384
-# float32 is the fastest for sums); a matrix product wants longer blocks; a GPU wants few launches.
-CACHE_BLOCK = 2**20
-PRODUCT_BLOCK = 2**24
-DEVICE_BLOCK = 2**28
-ROUTED_BLOCK = 2**26  # rows of mixed languages are gathered language by language, this much at once
 
 
 def is_tensor(X: object) -> bool:
@@ -75,7 +67,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool = False, name: str = "X") 
     ValueError
         If X is not two-dimensional, empty, complex, text, or of another width than fitted.
         NaN and infinity are found later, in sums that are taken anyway: see
-        :func:`require_finite`.
+        :func:`posthoc_align._blocks.require_finite`.
     """
     if is_tensor(X):
         return _check_tensor(estimator, X, reset=reset, name=name)
@@ -276,155 +268,6 @@ def cast_like(value: Array, X: Array) -> Array:
     return namespace(X).astype(value, X.dtype, copy=False)
 
 
-def blocks(X: Array, *, target: int = CACHE_BLOCK) -> Iterator[slice]:
-    """Yield row slices that cover X, each about `target` bytes in the compute type."""
-    itemsize = 8 if "64" in str(X.dtype) else 4
-    if not on_host(X):
-        target = max(target, DEVICE_BLOCK)
-    step = max(1, target // (itemsize * max(1, X.shape[1])))
-    for start in range(0, X.shape[0], step):
-        yield slice(start, min(start + step, X.shape[0]))
-
-
-def silent() -> Any:
-    """Hush NumPy where NaN and infinity end in an error of our own, which names the row."""
-    return np.errstate(invalid="ignore", over="ignore")
-
-
-def is_finite_sum(block: Array) -> bool:
-    """Whether the sum of a block is finite, hence (overflow aside) every entry is."""
-    with silent():
-        return bool(np.isfinite(float(namespace(block).sum(block))))
-
-
-class BadRow(ValueError):
-    """An error about one row, which whoever passed on a part of the rows can renumber.
-
-    Parameters
-    ----------
-    row : int
-    text : str
-        The message, with ``{row}`` where the number goes.
-    """
-
-    def __init__(self, row: int, text: str) -> None:
-        super().__init__(text.format(row=row))
-        self.row, self.text = row, text
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.row, self.text)
-
-
-def require_finite(X: Array, *, name: str = "X") -> None:
-    """Raise a ValueError that names the first row of X with NaN or infinity, if there is one."""
-    xp = namespace(X)
-    for rows in blocks(X):
-        block = upcast(X[rows])
-        if is_finite_sum(block):
-            continue
-        bad = ~xp.all(xp.isfinite(block), axis=1)
-        if bool(xp.any(bad)):
-            at = int(xp.argmax(xp.astype(bad, xp.int64)))
-            kind = "NaN" if bool(xp.any(xp.isnan(block[at]))) else "infinity"
-            raise BadRow(
-                rows.start + at,
-                f"Input {name} contains {kind}, first in row {{row}}. Remove or repair such rows "
-                "(an empty text often is the cause).",
-            )
-
-
-def explain_nonfinite(X: Array, *, name: str = "X") -> None:
-    """Raise for sums that are not finite: name the bad row, or the overflow."""
-    require_finite(X, name=name)
-    wide = "64" in str(X.dtype)
-    raise ValueError(
-        f"Sums over {name} overflow float{64 if wide else 32}: its values are too large. "
-        + ("Rescale the rows." if wide else "Rescale the rows or pass float64.")
-    )
-
-
-def map_rows(
-    function: Callable[[Array, slice], Array],
-    X: Array,
-    *,
-    width: int | None = None,
-    target: int = CACHE_BLOCK,
-) -> Array:
-    """Apply a function to X block by block; the answer has X's kind, type and device.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(block, rows)`` gets rows ``X[rows]`` in the compute type and returns as many
-        rows with `width` columns. It must not change the block in place.
-    X : array of shape (n_samples, n_features)
-    width : int, optional
-        Columns of the answer; those of X when None.
-    target : int
-        Bytes of a block: ``PRODUCT_BLOCK`` where the function is a matrix product.
-
-    Raises
-    ------
-    ValueError
-        If X holds NaN or infinity, or the answer does not fit into X's type.
-    """
-    out = empty_like_rows(X, X.shape[1] if width is None else width)
-    for rows in blocks(X, target=target):
-        with silent():
-            block = function(upcast(X[rows]), rows)
-        _store(block, out, rows, X)
-    return out
-
-
-def route_rows(functions: list[Callable[[Array], Array]], codes: np.ndarray, X: Array) -> Array:
-    """Apply to each row the function its code names; the answer is like X.
-
-    Parameters
-    ----------
-    functions : list of callable
-        Each maps rows in the compute type to as many rows of the same width.
-    codes : ndarray of int of shape (n_samples,)
-    X : array of shape (n_samples, n_features)
-
-    Raises
-    ------
-    ValueError
-        If a function fails on a row (the row is named by its place in X), or an answer does not
-        fit into X's type.
-    """
-    out = empty_like_rows(X, X.shape[1])
-    for rows in blocks(X, target=ROUTED_BLOCK):
-        here = codes[rows]
-        for code in np.unique(here).tolist():
-            at = rows.start + np.flatnonzero(here == code)
-            place = rows if len(at) == len(here) else index_like(at, X)
-            try:
-                with silent():
-                    block = functions[code](upcast(X[place]))
-            except BadRow as bad:
-                raise BadRow(int(at[bad.row]), bad.text) from None
-            _store(block, out, place, X)
-    return out
-
-
-def _store(block: Array, out: Array, place: Any, X: Array) -> None:
-    """Write computed rows into an answer of X's type; refuse NaN in and infinity out."""
-    xp = namespace(X)
-    narrow = "16" in str(X.dtype)
-    with silent():
-        out[place] = cast_like(block, X)
-    stored = upcast(out[place]) if narrow else block
-    if not is_finite_sum(stored):
-        require_finite(X)
-        bad = ~xp.all(xp.isfinite(stored), axis=1)
-        if bool(xp.any(bad)):
-            wider = "float32" if "float16" in str(X.dtype).split(".") else "float64"
-            raise ValueError(
-                f"{int(xp.sum(xp.astype(bad, xp.int64)))} transformed rows do not fit into "
-                f"{X.dtype}. Pass X as {wider}, or scale it down."
-            )
-
-
 def largest(block: Array, k: int) -> Array:
     """Return the k largest values of each row, in no particular order; all if there are fewer."""
     if k >= block.shape[1]:
@@ -451,49 +294,6 @@ def largest_at(block: Array, k: int) -> tuple[Array, Array]:
     values = np.take_along_axis(block, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(values, order, axis=1), np.take_along_axis(columns, order, axis=1)
-
-
-class Runs:
-    """Codes of rows, and whether a slice of them holds a single one (answered in no time).
-
-    Parameters
-    ----------
-    codes : ndarray of int of shape (n_samples,)
-    """
-
-    def __init__(self, codes: np.ndarray) -> None:
-        self.codes = codes
-        self._run = np.cumsum(np.diff(codes, prepend=codes[:1]) != 0, dtype=np.int32)
-
-    @property
-    def count(self) -> int:
-        """Number of runs of equal codes."""
-        return int(self._run[-1]) + 1
-
-    def single(self, rows: slice) -> bool:
-        """Whether the rows are of one code."""
-        return bool(self._run[rows.start] == self._run[rows.stop - 1])
-
-    def present(self, rows: slice) -> np.ndarray:
-        """The distinct codes of the rows."""
-        here = self.codes[rows]
-        return here[:1] if self.single(rows) else np.unique(here)
-
-
-def gather(table: Array, codes: np.ndarray | Runs, X: Array) -> Callable[[slice], Array]:
-    """Rows of a small table by each row's code, for one block at a time.
-
-    A block of one language gets a single row to broadcast, which saves the gathered copy.
-    """
-    runs = codes if isinstance(codes, Runs) else Runs(codes)
-    on_device, codes_there = like(table, X), index_like(runs.codes, X)
-
-    def rows_of(rows: slice) -> Array:
-        if runs.single(rows):
-            return on_device[int(runs.codes[rows.start])][None, :]
-        return on_device[codes_there[rows]]
-
-    return rows_of
 
 
 def labels_to_host(values: Any) -> np.ndarray:

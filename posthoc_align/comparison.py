@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from posthoc_align import __version__
-from posthoc_align._arrays import Array, check_rows, index_like, require_finite, to_host, upcast
+from posthoc_align._arrays import Array, check_rows, index_like, to_host, upcast
+from posthoc_align._blocks import require_finite
 from posthoc_align.align import LSAR, LanguageCentering, LinearMap, PivotAligner, TransportMap
 from posthoc_align.languages import (
     check_language,

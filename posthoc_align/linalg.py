@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from posthoc_align._arrays import Array, BadRow, namespace
+from posthoc_align._arrays import Array, namespace
+from posthoc_align._blocks import BadRow
 
 
 def unit_block(x: Array, *, name: str | None = "X", first: int = 0) -> Array:

@@ -21,21 +21,23 @@ from typing import Any, Literal
 import numpy as np
 
 from posthoc_align._arrays import (
-    CACHE_BLOCK,
-    PRODUCT_BLOCK,
     Array,
-    Runs,
-    blocks,
     column_sums,
-    explain_nonfinite,
-    gather,
     index_like,
     namespace,
     resolution,
-    silent,
     to_host,
     upcast,
     zeros_on,
+)
+from posthoc_align._blocks import (
+    CACHE_BLOCK,
+    PRODUCT_BLOCK,
+    Runs,
+    blocks,
+    explain_nonfinite,
+    gather,
+    silent,
 )
 from posthoc_align.languages import factorize
 

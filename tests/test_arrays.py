@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
-from posthoc_align import _arrays
+from posthoc_align import _blocks
 from posthoc_align._arrays import (
-    blocks,
     check_rows,
     check_target,
     compute_dtype,
@@ -19,12 +18,10 @@ from posthoc_align._arrays import (
     largest,
     largest_at,
     like,
-    map_rows,
-    require_finite,
     require_same_place,
-    route_rows,
     upcast,
 )
+from posthoc_align._blocks import blocks, map_rows, require_finite, route_rows
 
 DOORS = (
     "numpy float64", "numpy float32", "numpy float16",
@@ -53,7 +50,7 @@ def tiny_blocks(monkeypatch):
             seen.append(rows)
             yield rows
 
-    monkeypatch.setattr(_arrays, "blocks", cut)
+    monkeypatch.setattr(_blocks, "blocks", cut)
     return seen
 
 

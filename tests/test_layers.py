@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "posthoc_align"
 
 FLOORS = {
-    0: ("_arrays", "linalg"),
+    0: ("_arrays", "_blocks", "linalg"),
     1: ("moments", "languages"),
     2: ("metrics",),
     3: ("align",),

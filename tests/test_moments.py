@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthoc_align import moments as room
-from posthoc_align._arrays import blocks
+from posthoc_align._blocks import blocks
 from posthoc_align.moments import LanguageMoments, Moments, PairMoments
 
 FIELDS = ("mean", "squares", "scatter", "mean_x", "mean_y", "cross", "scatter_x")

@@ -10,18 +10,16 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import (
-    PRODUCT_BLOCK,
     Array,
-    blocks,
     check_rows,
     check_target,
     like,
-    map_rows,
     namespace,
     to_host,
     upcast,
     zeros_on,
 )
+from posthoc_align._blocks import PRODUCT_BLOCK, blocks, map_rows
 from posthoc_align.align._base import MomentFitted
 from posthoc_align.moments import PairMoments
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from posthoc_align._arrays import (
-    DEVICE_BLOCK,
-    PRODUCT_BLOCK,
     Array,
     device_of,
     largest_at,
@@ -20,6 +18,7 @@ from posthoc_align._arrays import (
     resolution,
     to_host,
 )
+from posthoc_align._blocks import DEVICE_BLOCK, PRODUCT_BLOCK
 
 # Nearness computed as a product confuses anchors that lie closer together than the square root of
 # the arithmetic's resolution; a few more candidates are taken and their distances computed anew.

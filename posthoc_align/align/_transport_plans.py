@@ -14,15 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align._arrays import (
-    Array,
-    available_memory,
-    like,
-    namespace,
-    require_finite,
-    to_host,
-    upcast,
-)
+from posthoc_align._arrays import Array, available_memory, like, namespace, to_host, upcast
+from posthoc_align._blocks import require_finite
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 

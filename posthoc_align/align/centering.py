@@ -7,14 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import (
-    Array,
-    check_rows,
-    gather,
-    index_like,
-    labels_to_host,
-    map_rows,
-)
+from posthoc_align._arrays import Array, check_rows, index_like, labels_to_host
+from posthoc_align._blocks import gather, map_rows
 from posthoc_align.align._base import MomentTransformer, known_labels, require_rows
 from posthoc_align.languages import check_language, factorize, is_missing
 from posthoc_align.moments import LanguageMoments, Moments, Second

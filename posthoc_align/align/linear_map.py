@@ -8,16 +8,8 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy import linalg
 
-from posthoc_align._arrays import (
-    PRODUCT_BLOCK,
-    Array,
-    blocks,
-    like,
-    namespace,
-    to_host,
-    upcast,
-    zeros_on,
-)
+from posthoc_align._arrays import Array, like, namespace, to_host, upcast, zeros_on
+from posthoc_align._blocks import PRODUCT_BLOCK, blocks
 from posthoc_align.align._map import PairedMap
 from posthoc_align.linalg import nearest_isometry, numerical_rank, symmetric_eigen
 from posthoc_align.moments import PairMoments

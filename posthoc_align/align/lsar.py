@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from posthoc_align._arrays import PRODUCT_BLOCK, Array, like, map_rows
+from posthoc_align._arrays import Array, like
+from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
 from posthoc_align.align._base import MomentTransformer, require_rows
 from posthoc_align.linalg import fix_signs, numerical_rank
 from posthoc_align.moments import Second

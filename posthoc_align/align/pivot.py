@@ -9,16 +9,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
 
-from posthoc_align._arrays import (
-    Array,
-    BadRow,
-    check_rows,
-    index_like,
-    require_finite,
-    require_same_place,
-    route_rows,
-    upcast,
-)
+from posthoc_align._arrays import Array, check_rows, index_like, require_same_place, upcast
+from posthoc_align._blocks import BadRow, require_finite, route_rows
 from posthoc_align.align._base import LanguageTransformer
 from posthoc_align.align.centering import UNSEEN
 from posthoc_align.align.procrustes import Procrustes

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posthoc_align._arrays import Array, like, map_rows
+from posthoc_align._arrays import Array, like
+from posthoc_align._blocks import map_rows
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 

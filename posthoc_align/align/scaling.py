@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import Array, gather, map_rows
+from posthoc_align._arrays import Array
+from posthoc_align._blocks import gather, map_rows
 from posthoc_align.align.centering import LanguageCentering
 from posthoc_align.moments import LanguageMoments, Moments, Second
 

@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from posthoc_align._arrays import Array, check_rows, check_target, like, map_rows
+from posthoc_align._arrays import Array, check_rows, check_target, like
+from posthoc_align._blocks import map_rows
 from posthoc_align.align._map import explained_variance
 from posthoc_align.align._potentials import at_place_of, entropic_image, neighbour_image
 from posthoc_align.align._transport_plans import (

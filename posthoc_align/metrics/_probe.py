@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align._arrays import blocks, index_like, labels_to_host, to_host
+from posthoc_align._arrays import index_like, labels_to_host, to_host
+from posthoc_align._blocks import blocks
 from posthoc_align.languages import check_language
 from posthoc_align.metrics._similarity import Directions
 

@@ -20,10 +20,7 @@ from typing import Any
 import numpy as np
 
 from posthoc_align._arrays import (
-    DEVICE_BLOCK,
-    PRODUCT_BLOCK,
     Array,
-    blocks,
     check_rows,
     compute_dtype,
     index_like,
@@ -31,11 +28,11 @@ from posthoc_align._arrays import (
     largest_at,
     namespace,
     on_host,
-    require_finite,
     require_same_place,
     resolution,
     to_host,
 )
+from posthoc_align._blocks import DEVICE_BLOCK, PRODUCT_BLOCK, blocks, require_finite
 
 TILE_BYTES = PRODUCT_BLOCK  # one tile of scores, and one of unit rows, in main memory
 

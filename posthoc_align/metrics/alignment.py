@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from posthoc_align._arrays import blocks, namespace, to_host
+from posthoc_align._arrays import namespace, to_host
+from posthoc_align._blocks import blocks
 from posthoc_align.metrics._similarity import (
     check_score,
     check_sides,

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align._arrays import Array, blocks, empty_like_rows, largest, namespace
+from posthoc_align._arrays import Array, empty_like_rows, largest, namespace
+from posthoc_align._blocks import blocks
 from posthoc_align.metrics import _similarity
 from posthoc_align.metrics._similarity import (
     check_count,

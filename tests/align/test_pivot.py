@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from posthoc_align import LinearMap, PivotAligner, Procrustes, _arrays
+from posthoc_align import LinearMap, PivotAligner, Procrustes, _blocks
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe, unit_rows
 
 NAMES = np.array(["de", "en", "fr"])
@@ -305,7 +305,7 @@ def test_a_row_is_transformed_the_same_whatever_else_is_in_the_batch(monkeypatch
     alone = [aligner.transform(X[i : i + 1], language=language[i : i + 1]) for i in range(30)]
     # A product of one row may be summed in another order than a product of many.
     np.testing.assert_allclose(np.vstack(alone), Z[:30], atol=1e-13)
-    monkeypatch.setattr(_arrays, "ROUTED_BLOCK", 7 * 6 * 8)  # seven rows of six float64 at once
+    monkeypatch.setattr(_blocks, "ROUTED_BLOCK", 7 * 6 * 8)  # seven rows of six float64 at once
     np.testing.assert_allclose(aligner.transform(X, language=language), Z, atol=1e-13)
 
 
