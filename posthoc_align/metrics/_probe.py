@@ -1,6 +1,6 @@
 """Linear probes: what a classifier of scikit-learn can read from the directions of rows.
 
-Heads run on the host: the rows they read are copied there in the type they are computed in.
+Heads run on the host: the rows they read are copied there as float64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RADIUS = 3.0
 def probe_rows(X: Directions, at: np.ndarray | None = None) -> np.ndarray:
     """Return rows of length 3 on the host, all of them or those at an index array."""
     at = np.arange(len(X)) if at is None else at
-    out = np.empty((at.size, X.width), np.float64 if X.double else np.float32)
+    out = np.empty((at.size, X.width))  # in float32 the solver stops early
     for part in blocks(out):
         out[part] = to_host(X.unit(index_like(at[part], X.rows)))
     out *= RADIUS
