@@ -169,10 +169,6 @@ def check_target(y: Any, X: Array, *, name: str = "y", same_length: bool = True)
             "This estimator requires y to be passed, but the target y is None. "
             "Pass the target space, of shape (n_samples, n_features_out)."
         )
-    if is_tensor(X) and not is_tensor(y) and not hasattr(y, "dtype"):
-        y = np.asarray(y)
-    if hasattr(y, "to_numpy") and not is_tensor(y):
-        y = y.to_numpy()
     if not is_tensor(y):
         y = np.asarray(y)
     if y.ndim == 1:
@@ -192,7 +188,7 @@ def require_same_place(X: Array, Y: Array, *, names: tuple[str, str] = ("X", "Y"
     if is_tensor(X) != is_tensor(Y) or (is_tensor(X) and X.device != Y.device):
         raise ValueError(
             f"{names[0]} is {_named(X)} and {names[1]} is {_named(Y)}: both must be of one kind "
-            f"on one device. Move one of them, e.g. torch.as_tensor(..., device=...)."
+            "on one device. Move one of them, e.g. torch.as_tensor(..., device=...)."
         )
 
 

@@ -194,22 +194,22 @@ class LanguageCentering(MomentTransformer):
         y : array-like of shape (n_samples,), optional
             Class labels, for ``class_balanced=True``.
         """
-        part, added = self._check_addition(X, language, y)
-        shrinkage = self._mean_shrinkage(part, self._parts())
-        mean = part.mean + shrinkage * (self.pooled_mean_ - part.mean)
-        self.languages_ = [*self.languages_, language]
-        self.means_ = np.vstack([self.means_, mean])
-        self.shrinkage_ = np.append(self.shrinkage_, shrinkage)
-        self.moments_ = self.moments_ + added
-        return self
-
-    def _check_addition(self, X: Any, language: Any, y: Any) -> tuple[Moments, LanguageMoments]:
         self._check_new_language(language)
         X = check_rows(self, X)
         added = self._moments_of(X, y, language)
         parts = _balance(added) if self.class_balanced else dict(added)
         require_rows(parts)
-        return next(iter(parts.values())), added
+        self._append(next(iter(parts.values())), self._parts())
+        self.languages_ = [*self.languages_, language]
+        self.moments_ = self.moments_ + added
+        return self
+
+    def _append(self, part: Moments, known: dict[Any, Moments]) -> None:
+        """Learn what a new language adds to the tables of those known so far."""
+        shrinkage = self._mean_shrinkage(part, known)
+        mean = part.mean + shrinkage * (self.pooled_mean_ - part.mean)
+        self.means_ = np.vstack([self.means_, mean])
+        self.shrinkage_ = np.append(self.shrinkage_, shrinkage)
 
     def transform(self, X: Any, *, language: Any = None) -> Array:
         """Centre rows of known languages.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -116,13 +116,10 @@ class LanguageScaling(LanguageCentering):
             factor = 1.0 if distance <= noise else noise / distance
         return _scale(variance + factor * (within - variance), part.mean)
 
-    def add_language(self, X: Any, language: Any, *, y: Any = None) -> Self:
-        """Fit one more language; parameters as in :meth:`LanguageCentering.add_language`."""
-        part, _ = self._check_addition(X, language, y)
-        scale = self._scale_of(part, _within_variance(self._parts()))
-        super().add_language(X, language, y=y)
+    def _append(self, part: Moments, known: dict[Any, Moments]) -> None:
+        super()._append(part, known)
+        scale = self._scale_of(part, _within_variance(known))
         self.scales_ = np.vstack([self.scales_, scale])
-        return self
 
     def transform(self, X: Any, *, language: Any = None) -> Array:
         """Centre and scale rows; parameters as in :meth:`LanguageCentering.transform`."""
