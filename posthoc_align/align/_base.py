@@ -9,9 +9,13 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from posthoc_align._arrays import Array, check_rows
+from posthoc_align._arrays import Array, cast_like, check_rows, upcast
+from posthoc_align._blocks import map_rows
 from posthoc_align.languages import check_language, encode, unseen_error
 from posthoc_align.moments import LanguageMoments, Moments, Second
+
+UNSEEN = ("error", "global", "identity", "transductive")
+"""What to do with a language that was not in fit."""
 
 
 class MomentFitted:
@@ -87,6 +91,25 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
         Parameters as in :meth:`fit`.
         """
         return self.fit(X, y, language=language, **fit_params).transform(X, language=language)
+
+    def decompose(self, X: Any, *, language: Any = None) -> tuple[Array, Array]:
+        """Split rows into what ``transform`` leaves of them and what it takes away.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        language : str, int or array-like of shape (n_samples,), optional
+            As in ``transform``.
+
+        Returns
+        -------
+        neutral, specific : arrays of shape (n_samples, n_features)
+            ``transform(X)`` and the language-specific rest; they add up to X.
+        """
+        X = check_rows(self, X)
+        neutral = self.transform(upcast(X), language=language)
+        specific = map_rows(lambda x, rows: x - neutral[rows], X)
+        return cast_like(neutral, X), specific
 
     def _check_transform(self, X: Any, language: Any) -> tuple[Array, np.ndarray, list[Any]]:
         """Checked rows, each row's place among ``languages_`` (-1 if unseen), unseen labels."""

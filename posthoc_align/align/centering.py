@@ -9,11 +9,9 @@ import numpy as np
 
 from posthoc_align._arrays import Array, check_rows, index_like, labels_to_host
 from posthoc_align._blocks import gather, map_rows
-from posthoc_align.align._base import MomentTransformer, known_labels, require_rows
+from posthoc_align.align._base import UNSEEN, MomentTransformer, known_labels, require_rows
 from posthoc_align.languages import check_language, factorize, is_missing
 from posthoc_align.moments import LanguageMoments, Moments, Second
-
-UNSEEN = ("error", "global", "identity", "transductive")
 
 
 class LanguageCentering(MomentTransformer):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from posthoc_align._arrays import Array, like
-from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
-from posthoc_align.align._base import MomentTransformer, require_rows
+from posthoc_align.align._affine import AffineTransformer, Removal
+from posthoc_align.align._base import require_rows
 from posthoc_align.linalg import fix_signs, numerical_rank
 from posthoc_align.moments import Second
 
 
-class LSAR(MomentTransformer):
+class LSAR(AffineTransformer):
     r"""Low-rank subtraction of the language-specific subspace.
 
     Stacks the language means as columns of :math:`M`, finds
@@ -74,13 +73,12 @@ class LSAR(MomentTransformer):
     """
 
     _learned: ClassVar[tuple[str, ...]] = (
-        "languages_",
+        *AffineTransformer._learned,
         "components_",
         "singular_values_",
         "rank_",
         "mean_",
     )
-    requires_language: ClassVar[bool] = False
 
     components_: np.ndarray
     singular_values_: np.ndarray
@@ -128,40 +126,4 @@ class LSAR(MomentTransformer):
         self.components_ = fix_signs(axes[:rank]) if rank else np.zeros((0, width))
         self.singular_values_ = values
         self.mean_ = centre - (centre @ self.components_.T) @ self.components_
-
-    def transform(self, X: Any, *, language: Any = None) -> Array:
-        """Remove the language subspace.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-        language : ignored
-            Accepted for the common signature; the projector is the same for all.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features)
-            Of X's kind, type and device.
-        """
-        X, _, _ = self._check_transform(X, None)
-        axes = like(self.components_, X)
-        back = like(self.components_.T, X)
-        return map_rows(lambda x, _: x - (x @ back) @ axes, X, target=PRODUCT_BLOCK)
-
-    def decompose(self, X: Any) -> tuple[Array, Array]:
-        """Split rows into a language-neutral and a language-specific part.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-
-        Returns
-        -------
-        neutral, specific : arrays of shape (n_samples, n_features)
-            They add up to X; ``neutral`` equals ``transform(X)`` and the two are orthogonal.
-        """
-        X, _, _ = self._check_transform(X, None)
-        axes = like(self.components_, X)
-        back = like(self.components_.T, X)
-        specific = map_rows(lambda x, _: (x @ back) @ axes, X, target=PRODUCT_BLOCK)
-        return self.transform(X), specific
+        self.piece_ = Removal(np.zeros(width), self.components_.T, self.components_)

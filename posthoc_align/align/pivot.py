@@ -11,8 +11,7 @@ from sklearn.base import clone
 
 from posthoc_align._arrays import Array, check_rows, index_like, require_same_place, upcast
 from posthoc_align._blocks import BadRow, require_finite, route_rows
-from posthoc_align.align._base import LanguageTransformer
-from posthoc_align.align.centering import UNSEEN
+from posthoc_align.align._base import UNSEEN, LanguageTransformer
 from posthoc_align.align.procrustes import Procrustes
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe
 from posthoc_align.languages import (

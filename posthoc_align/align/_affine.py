@@ -1,0 +1,281 @@
+"""Affine maps of rows, full or of low rank, and the transformers that do one a language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from posthoc_align._arrays import Array, check_rows, index_like, like, upcast
+from posthoc_align._blocks import route_rows
+from posthoc_align.align._base import UNSEEN, MomentTransformer, require_rows
+from posthoc_align.languages import check_language, factorize
+from posthoc_align.moments import LanguageMoments, Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x -> (x - source) W + target, where W is the product of the factors.
+
+    Parameters
+    ----------
+    source : ndarray of shape (d_in,)
+    factors : tuple of ndarray
+        Matrices applied from left to right; none of them: W is the identity.
+    target : ndarray of shape (d_out,)
+    """
+
+    source: np.ndarray
+    factors: tuple[np.ndarray, ...]
+    target: np.ndarray
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """W, shape (d_in, d_out)."""
+        return reduce(np.matmul, self.factors) if self.factors else np.eye(len(self.source))
+
+    def on(self, X: Array) -> Callable[[Array], Array]:
+        """The map of blocks of X, with its tables where X lies."""
+        source, target = like(self.source, X), like(self.target, X)
+        factors = [like(factor, X) for factor in self.factors]
+        return lambda block: reduce(lambda x, factor: x @ factor, factors, block - source) + target
+
+    def blend(self, strength: float) -> Affine:
+        """(1 - strength) x + strength T(x)."""
+        keep = 1.0 - strength
+        matrix = keep * np.eye(len(self.source)) + strength * self.matrix
+        return Affine(self.source, (matrix,), keep * self.source + strength * self.target)
+
+    def inverse(self) -> Affine:
+        """The map back.
+
+        Raises
+        ------
+        ValueError
+            If W has no inverse.
+        """
+        return Affine(self.target, tuple(_inverse(f) for f in reversed(self.factors)), self.source)
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """x -> x - (x - origin) D B: the identity, changed in r directions.
+
+    Parameters
+    ----------
+    origin : ndarray of shape (d,)
+    drop : ndarray of shape (d, r)
+        D, what is read from a row.
+    back : ndarray of shape (r, d)
+        B, what is taken away for it.
+    """
+
+    origin: np.ndarray
+    drop: np.ndarray
+    back: np.ndarray
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The linear part I - D B, shape (d, d)."""
+        return np.eye(len(self.origin)) - self.drop @ self.back
+
+    def on(self, X: Array) -> Callable[[Array], Array]:
+        """The map of blocks of X, with its tables where X lies."""
+        drop, back = like(self.drop, X), like(self.back, X)
+        offset = like(self.origin @ self.drop, X)
+        return lambda block: block - (block @ drop - offset) @ back
+
+    def blend(self, strength: float) -> Removal:
+        """(1 - strength) x + strength T(x)."""
+        return Removal(self.origin, strength * self.drop, self.back)
+
+    def inverse(self) -> Removal:
+        """The map back: I + D (I - B D)^-1 B about the same origin.
+
+        Raises
+        ------
+        ValueError
+            If the directions were removed altogether.
+        """
+        core = _inverse(np.eye(self.drop.shape[1]) - self.back @ self.drop)
+        return Removal(self.origin, -self.drop @ core, self.back)
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    well = matrix.shape[0] == matrix.shape[1] and (
+        np.linalg.cond(matrix) < 1.0 / (len(matrix) * np.finfo(np.float64).eps)
+    )
+    if not well:
+        raise ValueError(
+            "The transformation removes directions and has no inverse. Keep what it removes: "
+            "decompose(X) gives both parts; or choose a strength below 1."
+        )
+    return np.linalg.inv(matrix)
+
+
+Piece = Affine | Removal
+
+
+def apply_pieces(pieces: Sequence[Piece | None], codes: np.ndarray, X: Array) -> Array:
+    """Do to each row of X what the piece of its code says; None leaves rows as they are."""
+    return route_rows([upcast if piece is None else piece.on(X) for piece in pieces], codes, X)
+
+
+class AffineTransformer(MomentTransformer):
+    """A transformer that does to every row the same affine map, ``piece_``."""
+
+    requires_language: ClassVar[bool] = False
+    _learned: ClassVar[tuple[str, ...]] = ("languages_", "piece_")
+
+    piece_: Piece
+
+    def _pieces(self) -> list[Piece]:
+        """What is done to rows of each of ``languages_``."""
+        return [self.piece_] * len(self.languages_)
+
+    def transform(self, X: Any, *, language: Any = None) -> Array:
+        """Transform rows.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        language : ignored
+            Accepted for the common signature; all rows are treated the same.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Of X's kind, type and device.
+        """
+        X, codes, _ = self._check_transform(X, None)
+        return apply_pieces([self.piece_], codes, X)
+
+    def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
+        """Undo ``transform``, where it has an inverse. Parameters as in transform.
+
+        Raises
+        ------
+        ValueError
+            If directions were removed; ``decompose`` keeps them.
+        """
+        X, codes, _ = self._check_transform(X, None)
+        return apply_pieces([self.piece_.inverse()], codes, X)
+
+
+class PerLanguageAffine(MomentTransformer):
+    """A transformer that does to the rows of each language an affine map of its own.
+
+    A subclass learns in ``_solve_reference`` what all languages share, and in ``_piece_of`` what
+    is done to a language of given moments. Policies for languages that fit did not see and
+    ``add_language`` follow from that.
+    """
+
+    _learned: ClassVar[tuple[str, ...]] = ("languages_", "pieces_", "pooled_piece_")
+
+    unseen: str
+    pieces_: list[Piece]
+    pooled_piece_: Piece | None
+
+    def _solve_reference(self, parts: dict[Any, Moments]) -> None:
+        """Learn what the languages share, if anything."""
+
+    def _piece_of(self, part: Moments) -> Piece:
+        """What is done to the rows of a language."""
+        raise NotImplementedError(f"{type(self).__name__} must define _piece_of.")
+
+    def _solve(self) -> None:
+        if self.unseen not in UNSEEN:
+            raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
+        parts = dict(self.moments_)
+        require_rows(parts)
+        self.languages_ = list(parts)
+        self._solve_reference(parts)
+        self.pieces_ = [self._piece_of(part) for part in parts.values()]
+        wanted = self.unseen == "global"
+        self.pooled_piece_ = self._piece_of(self.moments_.pooled) if wanted else None
+
+    def _pieces(self) -> list[Piece]:
+        """What is done to rows of each of ``languages_``."""
+        return self.pieces_
+
+    def add_language(self, X: Any, language: Any) -> Self:
+        """Fit one more language; what all share, and the results of all others, stay as they are.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Rows of the new language alone.
+        language : str or int
+            Its label.
+        """
+        self._check_new_language(language)
+        X = check_rows(self, X)
+        added = self._moments_of(X, None, language)
+        require_rows(added)
+        learned = {name: getattr(self, name) for name in self._learned}
+        learned["languages_"] = [*self.languages_, language]
+        learned["pieces_"] = [*self.pieces_, self._piece_of(added[language])]
+        self.__dict__.update(learned, moments_=self.moments_ + added)
+        return self
+
+    def transform(self, X: Any, *, language: Any = None) -> Array:
+        """Transform the rows of each language.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        language : str, int or array-like of shape (n_samples,), optional
+            May be left out only if fit saw one language.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Of X's kind, type and device.
+        """
+        X, codes, unknown = self._check_transform(X, language)
+        pieces, codes = self._pieces_with(unknown, X, language, codes)
+        return apply_pieces(pieces, codes, X)
+
+    def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
+        """Undo ``transform``, where it has an inverse. Parameters as in transform.
+
+        Raises
+        ------
+        ValueError
+            If directions were removed; ``decompose`` keeps them.
+        """
+        X, codes, unknown = self._check_transform(X, language)
+        self._require_seen(unknown, "Only fitted languages can be put back.")
+        return apply_pieces([piece.inverse() for piece in self.pieces_], codes, X)
+
+    def _pieces_with(
+        self, unknown: list[Any], X: Array, language: Any, codes: np.ndarray
+    ) -> tuple[Sequence[Piece | None], np.ndarray]:
+        """The pieces with what the policy says about unseen languages appended, and codes."""
+        if not unknown:
+            return self.pieces_, codes
+        if self.unseen == "error":
+            self._require_seen(
+                unknown,
+                "Fit it, add it with add_language(X, language), or choose "
+                "unseen='global', 'identity' or 'transductive'.",
+            )
+        last = np.where(codes < 0, len(self.pieces_), codes)
+        if self.unseen == "identity":
+            return [*self.pieces_, None], last
+        if self.unseen == "global":
+            if self.pooled_piece_ is None:
+                raise ValueError(
+                    "unseen='global' was set after fit, which did not keep the statistics of all "
+                    "rows together. Set it first and fit again."
+                )
+            return [*self.pieces_, self.pooled_piece_], last
+        at = np.flatnonzero(codes < 0)
+        labels = np.asarray(check_language(language, X.shape[0]))[at]
+        last[at] += factorize(labels)[1]
+        new = LanguageMoments.of(X[index_like(at, X)], labels, second=self._second())
+        require_rows(new)
+        return [*self.pieces_, *(self._piece_of(part) for part in new.values())], last
