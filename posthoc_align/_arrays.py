@@ -183,6 +183,36 @@ def check_target(y: Any, X: Array, *, name: str = "y", same_length: bool = True)
     return y
 
 
+def check_weight(sample_weight: Any, X: Array) -> Array | None:
+    """Check the weights of the rows of X; they come back where X lies, in its compute type.
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite weight >= 0 a row, or none above 0.
+    """
+    if sample_weight is None:
+        return None
+    if not is_tensor(sample_weight):
+        sample_weight = np.asarray(sample_weight, dtype=np.float64)
+    if tuple(sample_weight.shape) != (X.shape[0],):
+        raise ValueError(
+            f"sample_weight has shape {tuple(sample_weight.shape)} but X has {X.shape[0]} rows: "
+            "pass one weight a row."
+        )
+    weight = like(sample_weight, X)
+    xp = namespace(weight)
+    bad = ~(xp.isfinite(weight) & (weight >= 0))
+    if bool(xp.any(bad)):
+        at = int(xp.argmax(xp.astype(bad, xp.int64)))
+        raise ValueError(
+            f"sample_weight is {float(weight[at])} in row {at}: give finite weights >= 0."
+        )
+    if not bool(xp.any(weight > 0)):
+        raise ValueError("sample_weight is zero in every row: give at least one positive weight.")
+    return weight
+
+
 def require_same_place(X: Array, Y: Array, *, names: tuple[str, str] = ("X", "Y")) -> None:
     """Raise unless X and Y are of one kind and on one device."""
     if is_tensor(X) != is_tensor(Y) or (is_tensor(X) and X.device != Y.device):

@@ -11,6 +11,8 @@ import numpy as np
 from posthoc_align._arrays import Array, namespace
 from posthoc_align._blocks import BadRow
 
+EPS = float(np.finfo(np.float64).eps)
+
 
 def unit_block(x: Array, *, name: str | None = "X", first: int = 0) -> Array:
     """Rows of a block scaled to unit Euclidean norm, wherever they lie.
@@ -86,8 +88,28 @@ def nearest_isometry(
         Of `cross`, descending.
     """
     d_x, d_y = cross.shape
-    u, s, vt = np.linalg.svd(cross, full_matrices=False)
-    rank = numerical_rank(s, max(d_x, d_y), eps)
+    left, values, right = paired_axes(cross, eps=eps, max_rank=max_rank)
+    isometry = left @ right.T
+    if not reflection and d_x == d_y and np.linalg.slogdet(isometry)[0] < 0:
+        isometry = isometry - 2 * np.outer(left[:, -1], right[:, -1])
+    return isometry, values
+
+
+def paired_axes(
+    cross: np.ndarray, *, eps: float, max_rank: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular vectors and values of `cross`; where it says nothing, axes nearest each other.
+
+    Parameters as in :func:`nearest_isometry`.
+
+    Returns
+    -------
+    left, singular_values, right : ndarray of shape (d_x, m), (m,), (d_y, m)
+        With m = min(d_x, d_y).
+    """
+    d_x, d_y = cross.shape
+    u, values, vt = np.linalg.svd(cross, full_matrices=False)
+    rank = numerical_rank(values, max(d_x, d_y), eps)
     if max_rank is not None:
         rank = min(rank, max_rank)
     left, right = u[:, :rank], vt[:rank].T
@@ -96,10 +118,7 @@ def nearest_isometry(
         p, _, qt = np.linalg.svd(rest_x.T @ np.eye(d_x, d_y) @ rest_y, full_matrices=False)
         left = np.hstack([left, rest_x @ p])
         right = np.hstack([right, rest_y @ qt.T])
-    isometry = left @ right.T
-    if not reflection and d_x == d_y and np.linalg.slogdet(isometry)[0] < 0:
-        isometry = isometry - 2 * np.outer(left[:, -1], right[:, -1])
-    return isometry, s
+    return left, values, right
 
 
 def complement(basis: np.ndarray) -> np.ndarray:
@@ -113,8 +132,91 @@ def symmetric_eigen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(values, 0.0), vectors
 
 
+def symmetric_power(matrix: np.ndarray, power: float, *, eps: float = EPS) -> np.ndarray:
+    """A power of a symmetric positive semi-definite matrix.
+
+    Directions that are zero up to rounding (see :func:`numerical_rank`) stay zero, also where the
+    power is negative: the pseudo-inverse, and its root at ``power=-0.5``.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (d, d)
+    power : float
+    eps : float
+        Relative precision of `matrix`.
+    """
+    values, vectors = symmetric_eigen(matrix)
+    rank = numerical_rank(values, len(values), eps, scale=float(values[-1]))
+    values, vectors = values[len(values) - rank :], vectors[:, len(values) - rank :]
+    return (vectors * values**power) @ vectors.T
+
+
 def fix_signs(rows: np.ndarray) -> np.ndarray:
     """Turn each row so that its largest entry is positive: a basis without a random sign."""
     at = np.argmax(np.abs(rows), axis=1)
     signs = np.sign(rows[np.arange(len(rows)), at])
     return rows * np.where(signs == 0, 1.0, signs)[:, None]
+
+
+def shrunk_covariance(
+    scatter: np.ndarray, count: int, shrinkage: float | str = "auto"
+) -> tuple[np.ndarray, float]:
+    r"""Covariance of `count` rows of a given scatter, pulled towards a multiple of the identity.
+
+    :math:`(1-s)\,S + s\,\tfrac{\operatorname{tr}S}{d} I` with :math:`S` = scatter / count. "auto"
+    is the factor of Bodnar, Gupta and Parolya (J. Multivariate Analysis 132, 2014), optimal in
+    Frobenius norm as d and count grow together:
+    :math:`s = \frac{(\operatorname{tr} S)^2\,d/n}{d\lVert S\rVert_F^2-(\operatorname{tr} S)^2}`,
+    at most 1.
+
+    Parameters
+    ----------
+    scatter : ndarray of shape (d, d)
+        Centred and unnormalised.
+    count : int
+        Number of rows.
+    shrinkage : float in [0, 1] or "auto", default="auto"
+
+    Returns
+    -------
+    covariance : ndarray of shape (d, d)
+    factor : float
+        s, what was used.
+    """
+    check_shrinkage(shrinkage)
+    d, covariance = len(scatter), scatter / count
+    trace = float(np.trace(covariance))
+    if isinstance(shrinkage, str):
+        spread = d * float(np.sum(covariance**2)) - trace**2
+        noise = trace**2 * d / count
+        factor = 1.0 if spread <= noise else noise / spread
+    else:
+        factor = float(shrinkage)
+    return (1 - factor) * covariance + factor * trace / d * np.eye(d), factor
+
+
+def check_shrinkage(shrinkage: float | str) -> None:
+    """Raise unless it is "auto" or a number from 0 to 1."""
+    known = shrinkage == "auto"
+    if isinstance(shrinkage, (int, float, np.number)) and not isinstance(shrinkage, bool):
+        known = bool(0 <= shrinkage <= 1)
+    if not known:
+        raise ValueError(
+            f"shrinkage={shrinkage!r} is out of range: give a number from 0 to 1, or 'auto'."
+        )
+
+
+def inverse_root(covariance: np.ndarray, *, eps: float = EPS) -> np.ndarray:
+    """Symmetric inverse square root; what has no variance counts as having its rounding noise.
+
+    Unlike :func:`symmetric_power` it always has an inverse.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (d, d)
+    eps : float
+        Relative precision of `covariance`.
+    """
+    values, vectors = symmetric_eigen(covariance)
+    floor = values[-1] * len(values) * eps if values[-1] > 0 else 1.0
+    return (vectors / np.sqrt(np.maximum(values, floor))) @ vectors.T

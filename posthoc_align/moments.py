@@ -13,7 +13,7 @@ from the origin do not cancel, and blocks are added in float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import Any, Literal
@@ -41,7 +41,7 @@ from posthoc_align._blocks import (
 )
 from posthoc_align.languages import factorize
 
-Second = Literal["none", "diagonal", "full"]
+Second = Literal["none", "diagonal", "full", "within"]
 Label = Any  # a language (str, int or None), or a (language, class) cell
 
 
@@ -78,7 +78,8 @@ class Moments:
     @classmethod
     def of(cls, X: Array, *, second: Second = "none") -> Moments:
         """Moments of all rows of X, which lie where they are: only sums leave the device."""
-        return _grouped(X, np.zeros(X.shape[0], dtype=np.int64), [None], second)[None]
+        parts, _ = _grouped(X, np.zeros(X.shape[0], dtype=np.int64), [None], second)
+        return parts[None]
 
     @property
     def n_features(self) -> int:
@@ -98,11 +99,12 @@ class Moments:
         count = self.count + other.count
         delta = other.mean - self.mean
         weight = self.count * other.count / count
+        full = self.scatter is not None and other.scatter is not None
         return Moments(
             count,
             self.mean + delta * (other.count / count),
             _merge(self.squares, other.squares, weight * delta * delta),
-            _merge(self.scatter, other.scatter, weight * np.outer(delta, delta)),
+            _merge(self.scatter, other.scatter, weight * np.outer(delta, delta)) if full else None,
             max(self.eps, other.eps),
         )
 
@@ -115,9 +117,13 @@ class LanguageMoments(Mapping[Label, Moments]):
     ----------
     parts : dict
         From label to :class:`Moments`; the label is None where no language was given.
+    within : ndarray of shape (n_features, n_features), optional
+        Sum over the labels of each one's scatter about its own mean: what solvers need that
+        compare means, in the memory of one label.
     """
 
     parts: dict[Label, Moments] = field(default_factory=dict)
+    within: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -130,13 +136,14 @@ class LanguageMoments(Mapping[Label, Moments]):
         X : array of shape (n_samples, n_features)
         language : ndarray of shape (n_samples,), optional
             Labels; None puts all rows under the label None.
-        second : {"none", "diagonal", "full"}, default="none"
-            Which second moments to keep.
+        second : {"none", "diagonal", "full", "within"}, default="none"
+            Which second moments to keep: none, those of each dimension or a full scatter for
+            each label, or one scatter within labels for all of them.
         """
         if language is None:
-            return cls({None: Moments.of(X, second=second)})
+            return cls(*_grouped(X, np.zeros(X.shape[0], dtype=np.int64), [None], second))
         labels, codes = factorize(language)
-        return cls(_grouped(X, codes, labels.tolist(), second))
+        return cls(*_grouped(X, codes, labels.tolist(), second))
 
     def __getitem__(self, label: Label) -> Moments:
         return self.parts[label]
@@ -155,25 +162,37 @@ class LanguageMoments(Mapping[Label, Moments]):
     @property
     def pooled(self) -> Moments:
         """Moments of all rows together, whatever their language."""
-        return reduce(add, self.parts.values())
+        whole = reduce(add, self.parts.values())
+        if self.within is None:
+            return whole
+        counts = np.array([part.count for part in self.parts.values()])
+        apart = np.stack([part.mean for part in self.parts.values()]) - whole.mean
+        return replace(whole, scatter=self.within + (apart.T * counts) @ apart)
 
     def __add__(self, other: LanguageMoments) -> LanguageMoments:
-        if self.parts and other.parts and (None in self.parts) != (None in other.parts):
+        if not (self.parts and other.parts):
+            return self if self.parts else other
+        if _labelled(self) != _labelled(other):
             raise ValueError(
                 "Some rows came with language labels and some without: pass language= in every "
                 "call of partial_fit, or in none."
             )
-        if self.parts and other.parts:
-            _require_width(self.n_features, other.n_features)
+        _require_width(self.n_features, other.n_features)
         if len({type(label) for label in (*self, *other)}) > 1:
             raise ValueError(
                 f"The labels {list(self)} and {list(other)} do not mix: languages must be all str "
                 "or all int in every call of partial_fit."
             )
-        merged = dict(self.parts)
+        merged, between = dict(self.parts), np.zeros(())
         for label, moments in other.items():
+            if label in merged and self.within is not None:
+                before = merged[label]
+                delta = moments.mean - before.mean
+                weight = before.count * moments.count / (before.count + moments.count)
+                between = between + weight * np.outer(delta, delta)
             merged[label] = merged[label] + moments if label in merged else moments
-        return LanguageMoments({label: merged[label] for label in sorted(merged, key=_order)})
+        parts = {label: merged[label] for label in sorted(merged, key=_order)}
+        return LanguageMoments(parts, _merge(self.within, other.within, between))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +202,7 @@ class PairMoments:
     Parameters
     ----------
     count : int
-        Number of pairs.
+        Number of pairs (of those that weigh anything).
     mean_x, mean_y : ndarray of shape (d_x,), (d_y,)
     cross : ndarray of shape (d_x, d_y)
         Sum of outer products of the deviations of x and y.
@@ -191,8 +210,10 @@ class PairMoments:
         Sums of squared deviations: the traces of the two scatters.
     eps : float
         Relative spacing of the arithmetic the products were summed in.
-    scatter_x : ndarray of shape (d_x, d_x), optional
-        Kept only where a solver needs it: it costs as much as `cross`.
+    scatter_x, scatter_y : ndarray of shape (d_x, d_x), (d_y, d_y), optional
+        Kept only where a solver needs them: each costs as much as `cross`.
+    weight : float, optional
+        Sum of the pairs' weights; None: each weighs 1.
     """
 
     count: int
@@ -203,18 +224,30 @@ class PairMoments:
     square_y: float
     eps: float
     scatter_x: np.ndarray | None = None
+    scatter_y: np.ndarray | None = None
+    weight: float | None = None
 
     @classmethod
     @silent()
-    def of(cls, X: Array, Y: Array, *, scatter: bool = False) -> PairMoments:
+    def of(
+        cls,
+        X: Array,
+        Y: Array,
+        *,
+        scatter: bool = False,
+        scatter_y: bool = False,
+        weight: Array | None = None,
+    ) -> PairMoments:
         """Moments of row i of X with row i of Y, in one pass.
 
         Parameters
         ----------
         X, Y : arrays of shape (n_samples, d_x), (n_samples, d_y)
             Of one kind and on one device.
-        scatter : bool, default=False
-            Also keep the scatter of X.
+        scatter, scatter_y : bool, default=False
+            Also keep the scatter of X, and that of Y.
+        weight : array of shape (n_samples,), optional
+            How many times each pair counts, from :func:`posthoc_align._arrays.check_weight`.
         """
         xp = namespace(X)
         wide = X if X.shape[1] >= Y.shape[1] else Y
@@ -222,79 +255,102 @@ class PairMoments:
         shift_x, shift_y = (xp.astype(_mean_of_first(Z), compute) for Z in (X, Y))
         sum_x, sum_y = zeros_on(X, (X.shape[1],)), zeros_on(X, (Y.shape[1],))
         cross = zeros_on(X, (X.shape[1], Y.shape[1]))
-        scatter_x = zeros_on(X, (X.shape[1], X.shape[1])) if scatter else None
+        xx = zeros_on(X, (X.shape[1], X.shape[1])) if scatter else None
+        yy = zeros_on(X, (Y.shape[1], Y.shape[1])) if scatter_y else None
         squares = zeros_on(X, (2,))
         for rows in blocks(wide, target=PRODUCT_BLOCK):
             x = xp.astype(X[rows], compute, copy=False) - shift_x
             y = xp.astype(Y[rows], compute, copy=False) - shift_y
-            sum_x, sum_y = sum_x + column_sums(x), sum_y + column_sums(y)
-            cross = cross + x.T @ y
-            if scatter_x is not None:
-                scatter_x = scatter_x + x.T @ x
-            flat_x, flat_y = xp.reshape(x, (-1,)), xp.reshape(y, (-1,))
-            squares[0] += flat_x @ flat_x
-            squares[1] += flat_y @ flat_y
-        n = X.shape[0]
+            wx, wy = x, y
+            if weight is not None:
+                times = xp.astype(weight[rows], compute, copy=False)[:, None]
+                wx, wy = times * x, times * y
+            sum_x, sum_y = sum_x + column_sums(wx), sum_y + column_sums(wy)
+            cross = cross + wx.T @ y
+            if xx is not None:
+                xx = xx + wx.T @ x
+            if yy is not None:
+                yy = yy + wy.T @ y
+            squares[0] += xp.reshape(wx, (-1,)) @ xp.reshape(x, (-1,))
+            squares[1] += xp.reshape(wy, (-1,)) @ xp.reshape(y, (-1,))
+        count, n = X.shape[0], float(X.shape[0])
+        if weight is not None:
+            count = int(xp.sum(xp.astype(weight > 0, xp.int64)))
+            n = float(xp.sum(xp.astype(weight, xp.float64)))
         if not np.all(np.isfinite(to_host(squares))):
             for name, Z in (("X", X), ("y", Y)):
                 if not np.isfinite(to_host(squares)[0 if name == "X" else 1]):
                     explain_nonfinite(Z, name=name)
         delta_x, delta_y = to_host(sum_x) / n, to_host(sum_y) / n
         return cls(
-            count=n,
+            count=count,
             mean_x=to_host(shift_x) + delta_x,
             mean_y=to_host(shift_y) + delta_y,
             cross=to_host(cross) - n * np.outer(delta_x, delta_y),
             square_x=max(0.0, float(squares[0]) - n * float(delta_x @ delta_x)),
             square_y=max(0.0, float(squares[1]) - n * float(delta_y @ delta_y)),
             eps=min(resolution(X), resolution(Y)),  # the wider type computes
-            scatter_x=(
-                None if scatter_x is None else to_host(scatter_x) - n * np.outer(delta_x, delta_x)
-            ),
+            scatter_x=None if xx is None else to_host(xx) - n * np.outer(delta_x, delta_x),
+            scatter_y=None if yy is None else to_host(yy) - n * np.outer(delta_y, delta_y),
+            weight=None if weight is None else n,
         )
+
+    @property
+    def total(self) -> float:
+        """Sum of the pairs' weights."""
+        return float(self.count) if self.weight is None else self.weight
+
+    @property
+    def size(self) -> float:
+        """How many rows these are worth: a row of weight 2 is two, one of weight 1/2 is one."""
+        return max(float(self.count), self.total)
 
     def __add__(self, other: PairMoments) -> PairMoments:
         _require_width(len(self.mean_x), len(other.mean_x))
         _require_width(len(self.mean_y), len(other.mean_y))
-        count = self.count + other.count
-        weight = self.count * other.count / count
+        n = self.total + other.total
+        between = self.total * other.total / n
         delta_x, delta_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-        share = other.count / count
+        share = other.total / n
+        weighted = self.weight is not None or other.weight is not None
         return PairMoments(
-            count=count,
+            count=self.count + other.count,
             mean_x=self.mean_x + delta_x * share,
             mean_y=self.mean_y + delta_y * share,
-            cross=self.cross + other.cross + weight * np.outer(delta_x, delta_y),
-            square_x=self.square_x + other.square_x + weight * float(delta_x @ delta_x),
-            square_y=self.square_y + other.square_y + weight * float(delta_y @ delta_y),
+            cross=self.cross + other.cross + between * np.outer(delta_x, delta_y),
+            square_x=self.square_x + other.square_x + between * float(delta_x @ delta_x),
+            square_y=self.square_y + other.square_y + between * float(delta_y @ delta_y),
             eps=max(self.eps, other.eps),
-            scatter_x=_merge(self.scatter_x, other.scatter_x, weight * np.outer(delta_x, delta_x)),
+            scatter_x=_merge(self.scatter_x, other.scatter_x, between * np.outer(delta_x, delta_x)),
+            scatter_y=_merge(self.scatter_y, other.scatter_y, between * np.outer(delta_y, delta_y)),
+            weight=n if weighted else None,
         )
 
     def uncentred(self) -> PairMoments:
         """The same sums about the origin instead of the means; the means read zero."""
-        n = self.count
+        n, mean_x, mean_y = self.total, self.mean_x, self.mean_y
         return PairMoments(
-            count=n,
-            mean_x=np.zeros_like(self.mean_x),
-            mean_y=np.zeros_like(self.mean_y),
-            cross=self.cross + n * np.outer(self.mean_x, self.mean_y),
-            square_x=self.square_x + n * float(self.mean_x @ self.mean_x),
-            square_y=self.square_y + n * float(self.mean_y @ self.mean_y),
+            count=self.count,
+            mean_x=np.zeros_like(mean_x),
+            mean_y=np.zeros_like(mean_y),
+            cross=self.cross + n * np.outer(mean_x, mean_y),
+            square_x=self.square_x + n * float(mean_x @ mean_x),
+            square_y=self.square_y + n * float(mean_y @ mean_y),
             eps=self.eps,
-            scatter_x=(
-                None
-                if self.scatter_x is None
-                else self.scatter_x + n * np.outer(self.mean_x, self.mean_x)
-            ),
+            scatter_x=_merge(self.scatter_x, np.zeros(()), n * np.outer(mean_x, mean_x)),
+            scatter_y=_merge(self.scatter_y, np.zeros(()), n * np.outer(mean_y, mean_y)),
+            weight=self.weight,
         )
 
 
 @silent()
 def _grouped(
     X: Array, codes: np.ndarray, labels: list[Label], second: Second
-) -> dict[Label, Moments]:
-    """Moments of each group of rows; `codes` count from 0 in the order of `labels`."""
+) -> tuple[dict[Label, Moments], np.ndarray | None]:
+    """Moments of each group of rows, and the scatter within groups if that is all that is wanted.
+
+    `codes` count from 0 in the order of `labels`.
+    """
     xp, d, n_groups = namespace(X), X.shape[1], len(labels)
     counts = np.bincount(codes, minlength=n_groups)
     shift = _provisional_means(X, codes, counts)
@@ -303,9 +359,10 @@ def _grouped(
     sums = zeros_on(X, (n_groups, d))
     squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
     scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
+    within = zeros_on(X, (d, d)) if second == "within" else None
     codes_there = index_like(codes, X)
     # Shuffled languages cost a product a block; products are worth it only if they are large.
-    products = second == "full" or runs.count > len(codes) // 100
+    products = second in ("full", "within") or runs.count > len(codes) // 100
     for rows in blocks(X, target=PRODUCT_BLOCK if products else CACHE_BLOCK):
         block = upcast(X[rows]) - shift_of(rows)
         present = runs.present(rows)
@@ -314,6 +371,8 @@ def _grouped(
         sums[at] += xp.astype(add(block), xp.float64)
         if squares is not None:
             squares[at] += xp.astype(add(block * block), xp.float64)
+        if within is not None:
+            within += block.T @ block
         if scatters is not None:
             for group in present.tolist():
                 part = block if len(present) == 1 else block[codes_there[rows] == group]
@@ -335,7 +394,9 @@ def _grouped(
             None if scatters is None else to_host(scatters[i]) - n * np.outer(delta, delta),
             resolution(X),
         )
-    return parts
+    if within is None:
+        return parts, None
+    return parts, to_host(within) - (deltas.T * counts) @ deltas
 
 
 def _sums_of(codes: Array, groups: Array, block: Array) -> Callable[[Array], Array]:
@@ -369,6 +430,12 @@ def _finite_or_zero(X: Array) -> Array:
 
 def _merge(a: np.ndarray | None, b: np.ndarray | None, between: np.ndarray) -> np.ndarray | None:
     return None if a is None or b is None else a + b + between
+
+
+def _labelled(moments: LanguageMoments) -> bool:
+    """Whether the languages have names, be it as labels or in (language, class) cells."""
+    label = next(iter(moments))
+    return (label[0] if isinstance(label, tuple) else label) is not None
 
 
 def _needed(value: np.ndarray | None) -> np.ndarray:

@@ -13,6 +13,7 @@ from posthoc_align.linalg import (
     nearest_isometry,
     numerical_rank,
     symmetric_eigen,
+    symmetric_power,
 )
 
 EPS = np.finfo(np.float64).eps
@@ -203,6 +204,26 @@ def test_eigenvectors_rebuild_the_matrix_and_eigenvalues_rise_from_zero():
     assert (np.diff(values) >= 0).all()
     np.testing.assert_allclose(vectors * values @ vectors.T, S, atol=1e-12)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(9), atol=1e-13)
+
+
+@pytest.mark.parametrize("power", [0.5, -0.5, -1, 2])
+def test_powers_of_a_symmetric_matrix_are_those_of_scipy(power):
+    A = np.random.default_rng(8).normal(size=(20, 6))
+    theirs = scipy.linalg.fractional_matrix_power(A.T @ A, power)
+    np.testing.assert_allclose(symmetric_power(A.T @ A, power), theirs, rtol=1e-11, atol=1e-12)
+
+
+def test_negative_powers_leave_out_directions_that_are_zero_up_to_rounding():
+    A = np.random.default_rng(9).normal(size=(4, 9))
+    S = A.T @ A
+    np.testing.assert_allclose(symmetric_power(S, -1), np.linalg.pinv(S), atol=1e-12)
+    half = symmetric_power(S, -0.5)
+    np.testing.assert_allclose(half @ half, np.linalg.pinv(S), atol=1e-12)
+    noisy = np.diag([1.0, 1e-6])
+    assert symmetric_power(noisy, -1)[1, 1] == pytest.approx(1e6)
+    coarse = float(np.finfo(np.float32).eps) * 10
+    np.testing.assert_array_equal(symmetric_power(noisy, -1, eps=coarse), np.diag([1.0, 0.0]))
+    np.testing.assert_array_equal(symmetric_power(np.zeros((3, 3)), -0.5), np.zeros((3, 3)))
 
 
 def test_signs_do_not_depend_on_the_signs_they_came_in():

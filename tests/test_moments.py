@@ -13,7 +13,7 @@ from posthoc_align import moments as room
 from posthoc_align._blocks import blocks
 from posthoc_align.moments import LanguageMoments, Moments, PairMoments
 
-FIELDS = ("mean", "squares", "scatter", "mean_x", "mean_y", "cross", "scatter_x")
+FIELDS = ("mean", "squares", "scatter", "mean_x", "mean_y", "cross", "scatter_x", "scatter_y")
 
 
 def assert_same(a, b, rtol=1e-10):
@@ -122,6 +122,32 @@ def test_pooling_languages_gives_the_moments_of_all_rows():
     assert_same(m.pooled, Moments.of(X, second="full"))
 
 
+def test_the_scatter_within_languages_is_the_sum_of_theirs_however_rows_are_cut(as_kind, rtol):
+    rng = np.random.default_rng(8)
+    X, language = rng.normal(size=(90, 4)) + 50, rng.choice(["a", "b", "c"], 90)
+    X[language == "b"] += 10
+    full = LanguageMoments.of(X, language, second="full")
+    parts = [slice(0, 7), slice(7, 8), slice(8, 90)]
+    split = [LanguageMoments.of(as_kind(X[at]), language[at], second="within") for at in parts]
+    for found in (split[0] + split[1] + split[2], split[2] + (split[0] + split[1])):
+        expected = sum(part.scatter for part in full.values())
+        np.testing.assert_allclose(found.within, expected, atol=20 * rtol * np.abs(expected).max())
+        np.testing.assert_allclose(
+            found.pooled.scatter,
+            full.pooled.scatter,
+            atol=10 * rtol * np.abs(full.pooled.scatter).max(),
+        )
+        assert all(part.scatter is None for part in found.values())
+
+
+def test_cells_with_and_without_a_language_do_not_add():
+    named, bare = (
+        LanguageMoments({(language, "x"): Moments(2, np.zeros(3))}) for language in ("en", None)
+    )
+    with pytest.raises(ValueError, match="some without: pass language="):
+        named + bare
+
+
 def test_one_row_has_no_scatter():
     m = Moments.of(np.array([[3.0, -7.0]]), second="full")
     np.testing.assert_array_equal(m.scatter, np.zeros((2, 2)))
@@ -169,6 +195,24 @@ def test_pairs_merged_in_any_order_equal_the_whole(seed, k, offset, scatter):
     Y = X @ rng.normal(size=(4, 3)) + rng.normal(size=(60, 3))
     parts = [PairMoments.of(X[at], Y[at], scatter=scatter) for at in cuts_of(60, k, rng)]
     assert_same(merged_in_random_order(parts, rng), PairMoments.of(X, Y, scatter=scatter))
+    both, weight = {"scatter": scatter, "scatter_y": True}, rng.uniform(0.1, 3, size=60)
+    parts = [PairMoments.of(X[at], Y[at], weight=weight[at], **both) for at in cuts_of(60, k, rng)]
+    whole = PairMoments.of(X, Y, weight=weight, **both)
+    assert_same(merged_in_random_order(parts, rng), whole)
+    np.testing.assert_allclose(whole.total, weight.sum(), rtol=1e-12)
+
+
+def test_a_weight_of_a_pair_is_how_often_it_is_there(as_kind, rtol):
+    X, Y = np.random.default_rng(1).normal(size=(2, 300, 4)) + 3
+    times = np.random.default_rng(2).integers(0, 4, size=300)
+    both = {"scatter": True, "scatter_y": True}
+    m = PairMoments.of(as_kind(X), as_kind(Y), weight=as_kind(times), **both)
+    twice = PairMoments.of(
+        as_kind(X.repeat(times, axis=0)), as_kind(Y.repeat(times, axis=0)), **both
+    )
+    assert (m.count, m.total, m.size) == (np.sum(times > 0), twice.count, twice.count)
+    assert_same(dataclasses.replace(m, count=twice.count), twice, 10 * rtol)
+    assert_same(dataclasses.replace(m.uncentred(), count=twice.count), twice.uncentred(), 10 * rtol)
 
 
 @settings(deadline=None, max_examples=50)

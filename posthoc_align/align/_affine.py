@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 
 from posthoc_align._arrays import Array, check_rows, index_like, like, upcast
 from posthoc_align._blocks import route_rows
@@ -62,7 +63,7 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Removal:
-    """x -> x - (x - origin) D B: the identity, changed in r directions.
+    """x -> x - (x - origin) D B + shift: the identity, changed in r directions.
 
     Parameters
     ----------
@@ -71,11 +72,14 @@ class Removal:
         D, what is read from a row.
     back : ndarray of shape (r, d)
         B, what is taken away for it.
+    shift : ndarray of shape (d,), optional
+        Added to all rows at the end.
     """
 
     origin: np.ndarray
     drop: np.ndarray
     back: np.ndarray
+    shift: np.ndarray | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -86,28 +90,36 @@ class Removal:
         """The map of blocks of X, with its tables where X lies."""
         drop, back = like(self.drop, X), like(self.back, X)
         offset = like(self.origin @ self.drop, X)
-        return lambda block: block - (block @ drop - offset) @ back
+        if self.shift is None:
+            return lambda block: block - (block @ drop - offset) @ back
+        shift = like(self.shift, X)
+        return lambda block: block - (block @ drop - offset) @ back + shift
 
     def blend(self, strength: float) -> Removal:
         """(1 - strength) x + strength T(x)."""
-        return Removal(self.origin, strength * self.drop, self.back)
+        shift = None if self.shift is None else strength * self.shift
+        return Removal(self.origin, strength * self.drop, self.back, shift)
 
     def inverse(self) -> Removal:
-        """The map back: I + D (I - B D)^-1 B about the same origin.
+        """The map back: I + D (I - B D)^-1 B about the image of the origin.
 
         Raises
         ------
         ValueError
             If the directions were removed altogether.
         """
-        core = _inverse(np.eye(self.drop.shape[1]) - self.back @ self.drop)
-        return Removal(self.origin, -self.drop @ core, self.back)
+        width = len(self.origin)  # as many terms a product, each with its rounding
+        core = _inverse(np.eye(self.drop.shape[1]) - self.back @ self.drop, scale=width)
+        if self.shift is None:
+            return Removal(self.origin, -self.drop @ core, self.back)
+        return Removal(self.origin + self.shift, -self.drop @ core, self.back, -self.shift)
 
 
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-    well = matrix.shape[0] == matrix.shape[1] and (
-        np.linalg.cond(matrix) < 1.0 / (len(matrix) * np.finfo(np.float64).eps)
-    )
+def _inverse(matrix: np.ndarray, *, scale: float = 0.0) -> np.ndarray:
+    """The inverse of a matrix, or of a difference of larger ones, whose size is `scale`."""
+    values = np.linalg.svd(matrix, compute_uv=False)
+    noise = len(matrix) * float(np.finfo(np.float64).eps) * max(values.max(initial=0.0), scale)
+    well = matrix.shape[0] == matrix.shape[1] and bool(np.all(values > noise))
     if not well:
         raise ValueError(
             "The transformation removes directions and has no inverse. Keep what it removes: "
@@ -124,11 +136,18 @@ def apply_pieces(pieces: Sequence[Piece | None], codes: np.ndarray, X: Array) ->
     return route_rows([upcast if piece is None else piece.on(X) for piece in pieces], codes, X)
 
 
+def _has_inverse(transformer: Any) -> bool:
+    return bool(transformer.has_inverse)
+
+
 class AffineTransformer(MomentTransformer):
     """A transformer that does to every row the same affine map, ``piece_``."""
 
     requires_language: ClassVar[bool] = False
     _learned: ClassVar[tuple[str, ...]] = ("languages_", "piece_")
+
+    has_inverse: ClassVar[bool] = True
+    """Whether ``inverse_transform`` is there: not where every fit removes directions."""
 
     piece_: Piece
 
@@ -151,8 +170,9 @@ class AffineTransformer(MomentTransformer):
             Of X's kind, type and device.
         """
         X, codes, _ = self._check_transform(X, None)
-        return apply_pieces([self.piece_], codes, X)
+        return apply_pieces(self._pieces(), codes, X)
 
+    @available_if(_has_inverse)
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Undo ``transform``, where it has an inverse. Parameters as in transform.
 
@@ -174,6 +194,9 @@ class PerLanguageAffine(MomentTransformer):
     """
 
     _learned: ClassVar[tuple[str, ...]] = ("languages_", "pieces_", "pooled_piece_")
+
+    has_inverse: ClassVar[bool] = True
+    """Whether ``inverse_transform`` is there: not where every fit removes directions."""
 
     unseen: str
     pieces_: list[Piece]
@@ -200,6 +223,13 @@ class PerLanguageAffine(MomentTransformer):
     def _pieces(self) -> list[Piece]:
         """What is done to rows of each of ``languages_``."""
         return self.pieces_
+
+    def _whose(self, part: Moments) -> str:
+        """What messages call the rows that these are the moments of."""
+        for label, known in self.moments_.items():
+            if known is part:
+                return "X" if label is None else f"Language {label!r}"
+        return "A language"  # one that was added, or unseen, or all together
 
     def add_language(self, X: Any, language: Any) -> Self:
         """Fit one more language; what all share, and the results of all others, stay as they are.
@@ -239,6 +269,7 @@ class PerLanguageAffine(MomentTransformer):
         pieces, codes = self._pieces_with(unknown, X, language, codes)
         return apply_pieces(pieces, codes, X)
 
+    @available_if(_has_inverse)
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Undo ``transform``, where it has an inverse. Parameters as in transform.
 

@@ -7,10 +7,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import Array, check_rows, index_like, labels_to_host
+from posthoc_align._arrays import Array, check_rows, index_like
 from posthoc_align._blocks import gather, map_rows
+from posthoc_align.align._affine import Affine
 from posthoc_align.align._base import UNSEEN, MomentTransformer, known_labels, require_rows
-from posthoc_align.languages import check_language, factorize, is_missing
+from posthoc_align.align._cells import cell_moments
+from posthoc_align.languages import check_language, factorize
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
 
@@ -121,7 +123,7 @@ class LanguageCentering(MomentTransformer):
         labels = check_language(language, X.shape[0])
         if not self.class_balanced:
             return LanguageMoments.of(X, labels, second=self._second())
-        return _cell_moments(X, y, labels, self._second())
+        return cell_moments(X, y, labels, self._second(), name="class_balanced=True")
 
     def _check_parameters(self) -> None:
         if self.unseen not in UNSEEN:
@@ -235,6 +237,10 @@ class LanguageCentering(MomentTransformer):
         offset = gather(self.means_ - self.anchor_, codes, X)
         return map_rows(lambda x, rows: x + offset(rows), X)
 
+    def _pieces(self) -> list[Affine]:
+        """What is done to rows of each of ``languages_``."""
+        return [Affine(mean, (), self.anchor_) for mean in self.means_]
+
     def _targets(self, means: np.ndarray, unknown: list[Any]) -> np.ndarray:
         """Where each row of the table of means is moved to."""
         targets = np.broadcast_to(self.anchor_, means.shape).copy()
@@ -270,37 +276,6 @@ class LanguageCentering(MomentTransformer):
         new = LanguageMoments.of(X[index_like(at, X)], labels, second=second)
         require_rows(new)
         return new, codes
-
-
-def _cell_moments(X: Array, y: Any, labels: np.ndarray | None, second: Second) -> LanguageMoments:
-    """Moments of each (language, class) cell."""
-    if y is None:
-        raise ValueError(
-            "class_balanced=True needs the class of each row: pass y, or set class_balanced=False."
-        )
-    classes = labels_to_host(y)
-    if classes.shape != (X.shape[0],):
-        raise ValueError(
-            f"y has shape {classes.shape} but X has {X.shape[0]} rows: pass one class a row."
-        )
-    missing = [i for i, v in enumerate(classes.tolist()) if is_missing(v)]
-    if missing:
-        raise ValueError(
-            f"y is missing (None or NaN) in {len(missing)} rows, first in row {missing[0]}: "
-            "class_balanced=True needs the class of every row. Leave such rows out."
-        )
-    names, of_class = factorize(classes)
-    languages, of_language = factorize(np.zeros(X.shape[0], int) if labels is None else labels)
-    moments = LanguageMoments.of(X, of_language * len(names) + of_class, second=second)
-    return LanguageMoments(
-        {
-            (
-                None if labels is None else languages.tolist()[cell // len(names)],
-                names.tolist()[cell % len(names)],
-            ): part
-            for cell, part in moments.items()
-        }
-    )
 
 
 def _balance(cells: LanguageMoments) -> dict[Any, Moments]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import ClassVar
 
 import numpy as np
 
 from posthoc_align.align._affine import AffineTransformer, Removal
-from posthoc_align.align._base import require_rows
-from posthoc_align.linalg import fix_signs, numerical_rank
+from posthoc_align.align._base import require_int, require_rows
+from posthoc_align.align._means import axes_of_means
 from posthoc_align.moments import Second
 
 
@@ -95,35 +94,12 @@ class LSAR(AffineTransformer):
         require_rows(self.moments_)
         n_languages, width = len(self.moments_), self.moments_.n_features
         most = n_languages - 1
-        if self.rank is not None and not (
-            isinstance(self.rank, (int, np.integer))
-            and not isinstance(self.rank, bool)
-            and 0 <= self.rank <= most
-        ):
-            raise ValueError(
-                f"rank={self.rank!r} is out of range: the means of {n_languages} languages span "
-                f"at most L - 1 = {most} directions. Give an int from 0 to {most}, or None."
-            )
-        wanted = most if self.rank is None else int(self.rank)
-        means = np.stack([part.mean for part in self.moments_.values()])
-        centre = means.mean(axis=0)
-        _, values, axes = np.linalg.svd(means - centre, full_matrices=False)
-        pooled = self.moments_.pooled
-        size = np.linalg.norm(means, axis=1).max()
-        if pooled.squares is not None:  # means are sums of rows, known to the rows' own rounding
-            size = max(size, np.sqrt(pooled.squares.sum() / pooled.count))
-        found = numerical_rank(values, max(means.shape), pooled.eps, scale=float(size))
-        rank = min(wanted, found)
-        if rank < wanted:
-            warnings.warn(
-                f"LSAR removes {rank} directions instead of {wanted}: the means of the "
-                f"{n_languages} languages differ in no more (are two languages the same data, or "
-                f"more languages than the {width} dimensions?).",
-                stacklevel=3,
-            )
+        why = f"the means of {n_languages} languages span at most L - 1 = {most} directions"
+        wanted = most if self.rank is None else require_int("rank", self.rank, 0, most, why)
+        axes, values, centre = axes_of_means(self.moments_, wanted, "LSAR")
         self.languages_ = list(self.moments_)
-        self.rank_ = rank
-        self.components_ = fix_signs(axes[:rank]) if rank else np.zeros((0, width))
+        self.rank_ = len(axes)
+        self.components_ = axes
         self.singular_values_ = values
         self.mean_ = centre - (centre @ self.components_.T) @ self.components_
         self.piece_ = Removal(np.zeros(width), self.components_.T, self.components_)

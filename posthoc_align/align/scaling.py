@@ -8,6 +8,7 @@ import numpy as np
 
 from posthoc_align._arrays import Array
 from posthoc_align._blocks import gather, map_rows
+from posthoc_align.align._affine import Affine
 from posthoc_align.align.centering import LanguageCentering
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
@@ -137,6 +138,14 @@ class LanguageScaling(LanguageCentering):
         if unknown and self.unseen == "identity":
             factors[-1] = 1.0
         return _affine(X, new_codes, means, factors, self._targets(means, unknown))
+
+    def _pieces(self) -> list[Affine]:
+        """What is done to rows of each of ``languages_``."""
+        factors = self.anchor_scale_ / self.scales_
+        return [
+            Affine(mean, (np.diag(factor),), self.anchor_)
+            for mean, factor in zip(self.means_, factors, strict=True)
+        ]
 
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Put mean and spread of the language back. Parameters as in transform."""
