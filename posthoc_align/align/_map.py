@@ -13,6 +13,7 @@ from posthoc_align._arrays import (
     Array,
     check_rows,
     check_target,
+    check_weight,
     like,
     namespace,
     to_host,
@@ -20,12 +21,13 @@ from posthoc_align._arrays import (
     zeros_on,
 )
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks, map_rows
+from posthoc_align.align._affine import Affine
 from posthoc_align.align._base import MomentFitted
 from posthoc_align.moments import PairMoments
 
 
-class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A map x -> (x - mean_in) W + mean_out, fitted on rows of X and y that correspond."""
+class SpaceMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A map x -> (x - mean_in) W + mean_out between two spaces, however it is fitted."""
 
     requires_pairs: ClassVar[bool] = True
     """Whether row i of y must be the counterpart of row i of X."""
@@ -33,7 +35,6 @@ class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     n_features_in_: int
     mean_in_: np.ndarray
     mean_out_: np.ndarray
-    moments_: PairMoments
 
     @property
     def matrix_(self) -> np.ndarray:
@@ -44,48 +45,13 @@ class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _n_features_out(self) -> int:
         return int(self.matrix_.shape[1])
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit on all pairs; forgets what was seen before.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-        y : array of shape (n_samples, n_features_out)
-            Row i is the counterpart of row i of X; of X's kind, on X's device.
-        """
-        return self._fit_pairs(*self._check_pairs(X, y, reset=True))
-
-    def _fit_pairs(self, X: Array, y: Array) -> Self:
-        return self.fit_moments(self._pair_moments(X, y))
-
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Add pairs to what was seen before. Parameters as in :meth:`fit`."""
-        pairs = self._check_pairs(X, y, reset="moments_" not in vars(self))
-        return self._add_moments(self._pair_moments(*pairs))
-
-    def fit_moments(self, moments: PairMoments) -> Self:
-        """Fit from merged joint moments instead of rows.
-
-        Parameters
-        ----------
-        moments : PairMoments
-        """
-        self.n_features_in_ = len(moments.mean_x)
-        return super().fit_moments(moments)
-
-    def _pair_moments(self, X: Array, y: Array) -> PairMoments:
-        return PairMoments.of(X, y)
+    def _pieces(self) -> list[Affine]:
+        """The map as an affine one."""
+        return [Affine(self.mean_in_, (self.matrix_,), self.mean_out_)]
 
     def _check_pairs(self, X: Any, y: Any, *, reset: bool = False) -> tuple[Array, Array]:
         X = check_rows(self, X, reset=reset)
         return X, check_target(y, X)
-
-    def _require_pairs(self, moments: PairMoments) -> None:
-        if moments.count < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least 2 pairs and got {moments.count} "
-                f"(n_samples = {moments.count}). Give more rows that translate each other."
-            )
 
     def transform(self, X: Any) -> Array:
         """Map rows into the target space.
@@ -154,6 +120,57 @@ class PairedMap(MomentFitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
         return tags
+
+
+class PairedMap(MomentFitted, SpaceMap):
+    """A map x -> (x - mean_in) W + mean_out, fitted on rows of X and y that correspond."""
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"sample_weight": True}
+    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = {"sample_weight": True}
+
+    moments_: PairMoments
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit on all pairs; forgets what was seen before.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        y : array of shape (n_samples, n_features_out)
+            Row i is the counterpart of row i of X; of X's kind, on X's device.
+        sample_weight : array-like of shape (n_samples,), optional
+            How many times each pair counts, >= 0: weight 2 is the pair twice, 0 is no pair.
+        """
+        X, y = self._check_pairs(X, y, reset=True)
+        return self._fit_pairs(X, y, check_weight(sample_weight, X))
+
+    def _fit_pairs(self, X: Array, y: Array, weight: Array | None) -> Self:
+        return self.fit_moments(self._pair_moments(X, y, weight))
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Add pairs to what was seen before. Parameters as in :meth:`fit`."""
+        X, y = self._check_pairs(X, y, reset="moments_" not in vars(self))
+        return self._add_moments(self._pair_moments(X, y, check_weight(sample_weight, X)))
+
+    def fit_moments(self, moments: PairMoments) -> Self:
+        """Fit from merged joint moments instead of rows.
+
+        Parameters
+        ----------
+        moments : PairMoments
+        """
+        self.n_features_in_ = len(moments.mean_x)
+        return super().fit_moments(moments)
+
+    def _pair_moments(self, X: Array, y: Array, weight: Array | None) -> PairMoments:
+        return PairMoments.of(X, y, weight=weight)
+
+    def _require_pairs(self, moments: PairMoments) -> None:
+        if moments.count < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 pairs and got {moments.count} "
+                f"(n_samples = {moments.count}). Give more rows that translate each other."
+            )
 
 
 def _affine(X: Array, before: np.ndarray, matrix: np.ndarray, after: np.ndarray) -> Array:

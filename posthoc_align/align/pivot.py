@@ -8,8 +8,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
-from posthoc_align._arrays import Array, check_rows, index_like, require_same_place, upcast
+from posthoc_align._arrays import (
+    Array,
+    check_rows,
+    check_weight,
+    index_like,
+    require_same_place,
+    upcast,
+)
 from posthoc_align._blocks import BadRow, require_finite, route_rows
 from posthoc_align.align._base import UNSEEN, LanguageTransformer
 from posthoc_align.align.procrustes import Procrustes
@@ -34,12 +42,15 @@ class PivotAligner(LanguageTransformer):
     ----------
     estimator : map, default=None
         ``Procrustes()`` when None; any estimator with ``fit(X, y)`` and ``transform(X)`` between
-        two spaces: :class:`LinearMap`, :class:`TransportMap`, a scikit-learn regressor is none.
+        two spaces: :class:`LinearMap`, :class:`TransportMap`, a scikit-learn regressor is none. Of
+        a map that moves both sides (:class:`CCAMap`) its ``onto_target()`` is used, since the
+        pivot stays where it is.
     pivot : str or int, default="en"
         Label of the language whose space the others are mapped into.
     recipe : str or None, default="center,unit,center"
-        Steps before the map, of "center" (subtract the language's mean) and "unit" (scale rows to
-        unit norm), joined by commas; the standard recipe of VecMap. None: no steps.
+        Steps before the map, of "center" (subtract the language's mean), "unit" (scale rows to
+        unit norm) and "iternorm" (unit and center by turns until both hold), joined by commas; the
+        standard recipe of VecMap. None: no steps.
     unseen : {"error", "global", "identity", "transductive"}, default="error"
         What to do with a language that was not in fit: raise; run the recipe with the means of all
         rows and map nothing; leave its rows as they came; or run the recipe with the means of its
@@ -109,7 +120,15 @@ class PivotAligner(LanguageTransformer):
         self.unseen = unseen
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any = None, *, language: Any = None, pair_id: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        language: Any = None,
+        pair_id: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Fit one map a language.
 
         Parameters
@@ -121,12 +140,20 @@ class PivotAligner(LanguageTransformer):
         pair_id : array-like of shape (n_samples,), optional
             Rows of different languages with the same id translate each other; -1 or None marks
             rows without a translation. Needed unless the map is fitted on unpaired clouds.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each row's pair with the pivot, for the map; what the pivot's own rows weigh
+            is not used, and the recipe's means are unweighted. With metadata routing it is passed
+            on only after ``set_fit_request(sample_weight=True)``: a pipeline's weights are mostly
+            meant for the head.
         """
         X = check_rows(self, X, reset=True)
         if self.unseen not in UNSEEN:
             raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
         steps = parse_recipe(self.recipe)
         labels = check_language(language, X.shape[0])
+        weight = check_weight(sample_weight, X)
+        if weight is not None:
+            self._require_weighted()
         require_finite(X)
         self.maps_, self.recipes_, self.n_pairs_ = {}, {}, {}
         if labels is None:
@@ -139,16 +166,29 @@ class PivotAligner(LanguageTransformer):
         if self.unseen == "global":
             self.recipes_[None] = _fit_recipe(steps, X, np.arange(X.shape[0]))[0]
         self.recipes_[self.pivot], target = _fit_recipe(steps, X, rows[self.pivot])
+        weighted = {} if weight is None else {"weight": weight}
+        self._fit_maps(steps, X, rows, target, pairs, **weighted)
+        self.languages_ = languages
+        return self
+
+    def _fit_maps(
+        self,
+        steps: tuple[str, ...],
+        X: Array,
+        rows: dict[Any, np.ndarray],
+        target: Array,
+        pairs: Mapping[Any, tuple[np.ndarray, np.ndarray] | None],
+        weight: Array | None = None,
+    ) -> None:
+        """Learn recipe and map of each language; `target`: the pivot's rows after its recipe."""
         fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(_fit_language)(self._new_map(), steps, X, rows[label], target, pair)
+            delayed(_fit_language)(self._new_map(), steps, X, rows[label], target, pair, weight)
             for label, pair in pairs.items()
         )
         for label, (recipe, fitted_map) in zip(pairs, fitted, strict=True):
             self.recipes_[label], self.maps_[label] = recipe, fitted_map
             pair = pairs[label]
             self.n_pairs_[label] = len(rows[label]) if pair is None else len(pair[0])
-        self.languages_ = languages
-        return self
 
     def _new_map(self) -> Any:
         if self.estimator is None:
@@ -159,6 +199,13 @@ class PivotAligner(LanguageTransformer):
                 "such as Procrustes(), LinearMap() or TransportMap()."
             )
         return clone(self.estimator)
+
+    def _require_weighted(self) -> None:
+        if not has_fit_parameter(self._new_map(), "sample_weight"):
+            raise ValueError(
+                f"{type(self._new_map()).__name__} cannot be fitted on weighted pairs: leave "
+                "sample_weight out, or use a map that takes it, such as LinearMap()."
+            )
 
     def _check_groups(self, rows: dict[Any, np.ndarray]) -> None:
         if self.pivot not in rows:
@@ -199,7 +246,9 @@ class PivotAligner(LanguageTransformer):
             )
         return pairs
 
-    def add_language(self, X: Any, language: Any, target: Any) -> Self:
+    def add_language(
+        self, X: Any, language: Any, target: Any, *, sample_weight: Any = None
+    ) -> Self:
         """Fit one more language; the results of all others stay bit-identical.
 
         Parameters
@@ -211,10 +260,15 @@ class PivotAligner(LanguageTransformer):
         target : array of shape (n_target, n_features)
             Rows of the pivot language: row i translates row i of X, or, for a map without pairs,
             any rows. They go through the pivot's recipe as fitted.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight of each row of X, as in :meth:`fit`.
         """
         self._check_new_language(language)
         X, target = check_rows(self, X), check_rows(self, target, name="target")
         require_same_place(X, target, names=("X", "target"))
+        weight = check_weight(sample_weight, X)
+        if weight is not None:
+            self._require_weighted()
         self._check_groups({language: np.arange(X.shape[0]), self.pivot: np.arange(2)})
         new, pair = self._new_map(), None
         if getattr(new, "requires_pairs", True):
@@ -228,7 +282,7 @@ class PivotAligner(LanguageTransformer):
         require_finite(target, name="target")
         onto = self.recipes_[self.pivot].apply(upcast(target))
         steps, all_rows = parse_recipe(self.recipe), np.arange(X.shape[0])
-        recipe, fitted = _fit_language(new, steps, X, all_rows, onto, pair)
+        recipe, fitted = _fit_language(new, steps, X, all_rows, onto, pair, weight)
         self.languages_ = [*self.languages_, language]
         self.recipes_ = {**self.recipes_, language: recipe}
         self.maps_ = {**self.maps_, language: fitted}
@@ -272,8 +326,8 @@ class PivotAligner(LanguageTransformer):
     def _route(self, label: Any, X: Array, at: np.ndarray) -> Callable[[Array], Array]:
         """What happens to rows of one language; `at` says where they are in the batch."""
         if label in self.maps_:
-            recipe, fitted = self.recipes_[label], self.maps_[label]
-            return lambda block: fitted.transform(recipe.apply(block))
+            recipe, onto = self.recipes_[label], _onto_pivot(self.maps_[label], X)
+            return lambda block: onto(recipe.apply(block))
         if label in self.recipes_:
             return self.recipes_[label].apply
         if label is None or self.unseen == "identity":
@@ -303,12 +357,20 @@ def _fit_language(
     at: np.ndarray,
     target: Array,
     pair: tuple[np.ndarray, np.ndarray] | None,
+    weight: Array | None = None,
 ) -> tuple[FittedRecipe, Any]:
     """The recipe and the map of one language; `target` has been through the pivot's recipe."""
     recipe, own = _fit_recipe(steps, X, at)
+    used = slice(None) if pair is None else pair[0]
+    weighted = {} if weight is None else {"sample_weight": weight[index_like(at[used], X)]}
     if pair is None:
-        return recipe, estimator.fit(own, target)
-    return recipe, estimator.fit(_take(own, pair[0]), _take(target, pair[1]))
+        return recipe, estimator.fit(own, target, **weighted)
+    return recipe, estimator.fit(_take(own, pair[0]), _take(target, pair[1]), **weighted)
+
+
+def _onto_pivot(fitted: Any, X: Array) -> Callable[[Array], Array]:
+    """What a fitted map does to rows like X; one that moves both sides leaves the pivot alone."""
+    return fitted.onto_target().on(X) if hasattr(fitted, "onto_target") else fitted.transform
 
 
 def _take(X: Array, at: np.ndarray) -> Array:

@@ -277,15 +277,6 @@ def test_merged_moments_give_the_same_fit():
     np.testing.assert_allclose(merged.coef_, LinearMap(penalty=1.0).fit(X, Y).coef_, atol=1e-12)
 
 
-def test_moments_hold_no_rows_to_leave_out():
-    X, Y = pairs()
-    says = "penalty='auto' leaves out one row at a time.*fit.X, y.*give a number"
-    with pytest.raises(ValueError, match=says):
-        LinearMap().fit_moments(LinearMap().fit(X, Y).moments_)
-    with pytest.raises(ValueError, match=says):
-        LinearMap().partial_fit(X, Y).transform(X)
-
-
 def test_moments_without_the_scatter_of_rows_are_refused():
     moments = Procrustes().fit(*pairs()).moments_
     with pytest.raises(ValueError, match=r"needs the scatter of X: accumulate .*scatter=True"):
@@ -316,6 +307,7 @@ def test_half_precision_rows_come_back_in_half_precision(door, penalty, make_kin
     ("parameters", "says"),
     [
         ({"prior": "rotation"}, r"prior='rotation' is not known: choose one of .*identity"),
+        ({"metric": "cosine"}, r"metric='cosine' is not known: choose one of .*within-concept"),
         ({"penalty": -1.0}, r"penalty=-1.0 is out of range: give a number >= 0, or 'auto'"),
         ({"penalty": np.nan}, "penalty=nan is out of range"),
         ({"penalty": np.inf}, "penalty=inf is out of range"),
@@ -331,7 +323,8 @@ def test_parameters_out_of_range_are_explained_at_fit(parameters, says):
 def test_clone_pickle_and_pandas_output():
     X, Y = pairs()
     map_ = LinearMap(prior="zero", penalty=1.0).fit(X, Y)
-    assert clone(map_).get_params() == {"prior": "zero", "penalty": 1.0, "center": True}
+    expected = {"prior": "zero", "penalty": 1.0, "metric": "identity", "center": True}
+    assert clone(map_).get_params() == expected
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(map_)).transform(X), map_.transform(X))
     Z = map_.transform(torch.as_tensor(X))  # fitted on NumPy rows, used on a tensor
     np.testing.assert_allclose(Z.numpy(), map_.transform(X), atol=1e-13)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -248,6 +249,34 @@ def test_the_standard_recipe_centres_exactly_and_keeps_norms_near_one():
     norms = np.linalg.norm(Z, axis=1)
     assert np.abs(norms - 1).max() < 0.5
     np.testing.assert_allclose(recipe.apply(X), Z, atol=1e-15)
+
+
+@pytest.mark.parametrize("offset", [0.0, 2.0])
+def test_iterative_normalisation_gives_unit_rows_about_the_origin(offset, as_kind, rows_of):
+    X = np.random.default_rng(0).normal(size=(200, 6)) * np.linspace(0.3, 2, 6) + offset
+    recipe, Z = FittedRecipe.fit(("iternorm",), as_kind(X))
+    np.testing.assert_allclose(np.linalg.norm(rows_of(Z), axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(rows_of(Z).mean(axis=0), 0, atol=2e-6)
+    np.testing.assert_allclose(rows_of(recipe.apply(as_kind(X))), rows_of(Z), atol=1e-6)
+    once = rows_of(FittedRecipe.fit(("unit", "center", "unit"), X)[1])
+    assert np.linalg.norm(once.mean(axis=0)) > 1e-3  # one round is not enough
+
+
+def test_new_rows_run_the_rounds_with_the_means_of_the_fitted_ones():
+    X, language, pair_id = parallel(noise=0.5)
+    aligner = PivotAligner(recipe="iternorm").fit(X, language=language, pair_id=pair_id)
+    row = X[language == "en"][:1] + 0.1
+    Z = row
+    for mean in aligner.recipes_["en"].means:
+        Z = Z / np.linalg.norm(Z) - mean
+    np.testing.assert_allclose(
+        aligner.transform(row, language="en"), Z / np.linalg.norm(Z), atol=1e-13
+    )
+
+
+def test_iterative_normalisation_that_does_not_converge_warns():
+    with pytest.warns(ConvergenceWarning, match="iternorm did not converge in 100 rounds"):
+        FittedRecipe.fit(("iternorm",), np.array([[1.0], [2.0], [-1.0]]))
 
 
 # --- unseen and added languages ---------------------------------------------------------------
