@@ -1,0 +1,392 @@
+"""Self-learning: induce translation pairs from the spaces themselves, map, and repeat."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import has_fit_parameter
+
+from posthoc_align._arrays import (
+    Array,
+    check_rows,
+    index_like,
+    namespace,
+    require_same_place,
+    upcast,
+)
+from posthoc_align._blocks import require_finite
+from posthoc_align.align._induction import MATCHINGS, SCORES, Pairs, induce, match_by_distribution
+from posthoc_align.align.linear_map import LinearMap
+from posthoc_align.align.pivot import PivotAligner, _fit_recipe, _onto_pivot, _take
+from posthoc_align.align.recipe import parse_recipe, unit_rows
+
+STARTS = ("identity", "distribution")
+
+
+class SelfLearningAligner(PivotAligner):
+    r"""Map every language onto a pivot without translation pairs, or with a few as seeds.
+
+    Matches each row with a row of the pivot (mutual nearest neighbours by CSLS), fits a map on
+    the matched rows, maps, matches again, until the matches no longer improve. A match counts
+    the more, the farther it leads over the second best. What the other languages found supports
+    the search: a row of the pivot is shown together with the rows that were matched to it.
+
+    Parameters
+    ----------
+    estimator : map, default=None
+        Fitted on the matched rows; ``LinearMap(penalty=3.0, center=False)`` when None: a strong
+        pull to the identity, since wrong matches agree with the map they came from, and the means
+        of all rows, which the recipe has taken, not those of the matched ones.
+    pivot : str or int, default="en"
+        Label of the language whose space the others are mapped into.
+    recipe : str or None, default="center,unit,center"
+        As in :class:`PivotAligner`.
+    start : {"identity", "distribution"}, default="identity"
+        What the first matches are found by, where no seeds are given: the space as it is, for
+        languages of one encoder; or how a row's similarities to its own language are distributed,
+        for encoders whose spaces have nothing in common.
+    matching : {"mutual", "forward", "union"}, default="mutual"
+        Match rows that are nearest from both sides, nearest from the language to the pivot, or
+        nearest from either side.
+    score : {"csls", "cosine", "dot"}, default="csls"
+        What is nearest: CSLS, the cosine, or the inner product of the rows as the recipe and the
+        map leave them.
+    neighbors : int, default=10
+        Neighbourhood of CSLS; fewer if a language has fewer rows.
+    weighted : bool, default=True
+        Let a match count by its lead over the second best, if the map's ``fit`` takes
+        ``sample_weight``. False: all matches count the same.
+    support : float, default=1.0
+        Weight of a row that another language matched to a row of the pivot, beside that row. 0:
+        every language for itself.
+    keep : float in (0, 1], default=1.0
+        Share of rows that are offered in the first rounds; the rest is hidden by chance. It
+        doubles when matches stop improving. Below 1 (VecMap: 0.1) the search can leave a poor
+        start; "distribution" needs it.
+    max_rows : int, default=20000
+        Rows of a language that take part, drawn at random; time grows with its square.
+    max_iter : int, default=100
+        Most rounds.
+    patience : int, default=3
+        Rounds without improvement after which `keep` doubles, or the search ends.
+    tol : float, default=1e-3
+        Least improvement of the mean best score.
+    final : map, optional
+        Fitted on the last matches in place of `estimator`, such as ``CCAMap()``.
+    unseen : {"error", "global", "identity", "transductive"}, default="error"
+        As in :class:`PivotAligner`.
+    random_state : int, RandomState instance or None, default=None
+        For `max_rows` and `keep`.
+    n_jobs : int, optional
+        Languages treated at the same time, in threads.
+
+    Attributes
+    ----------
+    languages_ : list of length L
+    maps_, recipes_, n_pairs_ : dict
+        As in :class:`PivotAligner`; ``n_pairs_`` counts the last matches.
+    history_ : dict
+        From each language but the pivot to its mean best score in each round, unitless.
+    n_iter_ : int
+    n_features_in_ : int
+
+    Raises
+    ------
+    ValueError
+        As :class:`PivotAligner`; if a parameter is out of range, or no rows match.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If matches still improve in round `max_iter`.
+
+    Notes
+    -----
+    ``pair_id`` is not needed. Where it is given, the rows it joins start the search, and are not
+    held on to. Time is O(n^2 d) a round and language, memory O(n d), no n x n matrix is kept
+    (only "distribution" holds one, of at most 4000 rows).
+
+    References
+    ----------
+    .. [1] M. Artetxe, G. Labaka, E. Agirre, "A robust self-learning method for fully
+       unsupervised cross-lingual mappings of word embeddings", ACL 2018.
+    .. [2] A. Conneau, G. Lample, M. Ranzato, L. Denoyer, H. Jegou, "Word translation without
+       parallel data", ICLR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from posthoc_align import SelfLearningAligner
+    >>> en = np.random.default_rng(0).normal(size=(60, 4))
+    >>> de = en[::-1] + [0.3, 0.0, 0.2, 0.0]
+    >>> aligner = SelfLearningAligner().fit(np.vstack([en, de]), language=["en"] * 60 + ["de"] * 60)
+    >>> aligner.n_pairs_
+    {'de': 60}
+    """
+
+    history_: dict[Any, list[float]]
+    n_iter_: int
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        pivot: Any = "en",
+        recipe: str | None = "center,unit,center",
+        start: str = "identity",
+        matching: str = "mutual",
+        score: str = "csls",
+        neighbors: int = 10,
+        weighted: bool = True,
+        support: float = 1.0,
+        keep: float = 1.0,
+        max_rows: int = 20000,
+        max_iter: int = 100,
+        patience: int = 3,
+        tol: float = 1e-3,
+        final: Any = None,
+        unseen: str = "error",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(estimator, pivot=pivot, recipe=recipe, unseen=unseen, n_jobs=n_jobs)
+        self.start = start
+        self.matching = matching
+        self.score = score
+        self.neighbors = neighbors
+        self.weighted = weighted
+        self.support = support
+        self.keep = keep
+        self.max_rows = max_rows
+        self.max_iter = max_iter
+        self.patience = patience
+        self.tol = tol
+        self.final = final
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        choices = {"start": STARTS, "matching": MATCHINGS, "score": SCORES}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not known: choose one of {known}."
+                )
+        least = {
+            "neighbors": 1,
+            "support": 0,
+            "max_rows": 2,
+            "max_iter": 1,
+            "patience": 1,
+            "tol": 0,
+        }
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is out of range: give a number >= {low}."
+                )
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"keep={self.keep!r} is out of range: give a share in (0, 1].")
+
+    def _require_weighted(self) -> None:
+        raise ValueError(
+            "SelfLearningAligner weighs the pairs that it finds by their lead: leave sample_weight "
+            "out, or use PivotAligner with known pairs."
+        )
+
+    def _new_map(self) -> Any:
+        new = LinearMap(penalty=3.0, center=False) if self.estimator is None else super()._new_map()
+        if not getattr(new, "requires_pairs", True):
+            raise TypeError(
+                f"estimator={new!r} is fitted on clouds without pairs, which leaves nothing to "
+                "induce: use PivotAligner with it, or give a map such as LinearMap()."
+            )
+        return new
+
+    def _pairs(
+        self, labels: np.ndarray, pair_id: Any, rows: dict[Any, np.ndarray]
+    ) -> Mapping[Any, tuple[np.ndarray, np.ndarray] | None]:
+        if pair_id is None:
+            return dict.fromkeys(label for label in rows if label != self.pivot)
+        return super()._pairs(labels, pair_id, rows)
+
+    def _fit_maps(
+        self,
+        steps: tuple[str, ...],
+        X: Array,
+        rows: dict[Any, np.ndarray],
+        target: Array,
+        pairs: Mapping[Any, tuple[np.ndarray, np.ndarray] | None],
+        weight: Array | None = None,
+    ) -> None:
+        self._check_parameters()
+        random_state = check_random_state(self.random_state)
+        shown = self._sample(target.shape[0], random_state)
+        clouds = {}
+        for label, seeds in pairs.items():
+            self.recipes_[label], own = _fit_recipe(steps, X, rows[label])
+            taken = self._sample(own.shape[0], random_state)
+            start = None if seeds is None else (_take(own, seeds[0]), _take(target, seeds[1]))
+            clouds[label] = _Cloud(_take(own, taken), start, random_state.randint(2**31 - 1))
+        self._learn(clouds, _take(target, shown))
+        for label, cloud in clouds.items():
+            self.maps_[label], self.n_pairs_[label] = cloud.map, len(cloud.pairs)
+        self.history_ = {label: cloud.history for label, cloud in clouds.items()}
+
+    def _sample(self, n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
+        if n_rows <= self.max_rows:
+            return np.arange(n_rows)
+        return np.sort(random_state.permutation(n_rows)[: self.max_rows])
+
+    def _learn(self, clouds: dict[Any, _Cloud], target: Array) -> None:
+        """Match and map in rounds, all languages in step; the pivot's rows are `target`."""
+        parallel = Parallel(n_jobs=self.n_jobs, prefer="threads")
+        parallel(delayed(self._begin)(cloud, target) for cloud in clouds.values())
+        keep, best, waited, self.n_iter_ = self.keep, -np.inf, 0, 0
+        while clouds and self.n_iter_ < self.max_iter:
+            self.n_iter_ += 1
+            found = parallel(delayed(self._match)(label, clouds, target, keep) for label in clouds)
+            for (label, cloud), pairs in zip(clouds.items(), found, strict=True):
+                if len(pairs) < 2:
+                    raise ValueError(
+                        f"Language {label!r} has {len(pairs)} matches with the pivot "
+                        f"{self.pivot!r} in round {self.n_iter_}: at least 2 are needed. Give "
+                        "more rows, or seeds through pair_id."
+                    )
+                cloud.pairs = pairs
+                cloud.history.append(pairs.quality)
+            parallel(delayed(self._map)(cloud, target) for cloud in clouds.values())
+            quality = float(np.mean([pairs.quality for pairs in found]))
+            waited = 0 if quality > best + self.tol else waited + 1
+            best = max(best, quality)
+            if waited >= self.patience:
+                if keep >= 1.0:
+                    break
+                keep, best, waited = min(1.0, 2 * keep), -np.inf, 0
+        else:
+            if clouds:
+                warnings.warn(
+                    f"Self-learning still improves after {self.n_iter_} rounds (mean best score "
+                    f"{best:.4f}). Give a larger max_iter, or a larger tol.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        if self.final is not None:
+            parallel(delayed(self._map)(c, target, self.final) for c in clouds.values())
+
+    def _begin(self, cloud: _Cloud, target: Array) -> None:
+        """The first map of a language, from seeds or from distributions; none: the identity."""
+        if cloud.seeds is not None:
+            cloud.map = self._new_map().fit(*cloud.seeds)
+        elif self.start == "distribution":
+            profiled = cloud.rows[:PROFILED_ROWS], target[:PROFILED_ROWS]
+            cloud.pairs = match_by_distribution(*profiled, neighbors=self.neighbors)
+            self._map(cloud, target)
+        else:
+            return
+        cloud.mapped = _onto_pivot(cloud.map, cloud.rows)(cloud.rows)
+
+    def _match(self, label: Any, clouds: dict[Any, _Cloud], target: Array, keep: float) -> Pairs:
+        own = clouds[label]
+        others = [cloud for name, cloud in clouds.items() if name != label]
+        supported = _supported(target, others, self.support) if self.support and others else target
+        return induce(
+            own.mapped,
+            supported,
+            matching=self.matching,
+            score=self.score,
+            neighbors=self.neighbors,
+            keep=keep,
+            random_state=own.random_state,
+        )
+
+    def _map(self, cloud: _Cloud, target: Array, estimator: Any = None) -> None:
+        """Fit the map of a language on its present matches and move its rows."""
+        new = self._new_map() if estimator is None else clone(estimator)
+        pairs = cloud.pairs
+        x, y = _take(cloud.rows, pairs.source), _take(target, pairs.target)
+        if self.weighted and has_fit_parameter(new, "sample_weight"):
+            cloud.map = new.fit(x, y, sample_weight=pairs.weight)
+        else:
+            cloud.map = new.fit(x, y)
+        cloud.mapped = _onto_pivot(cloud.map, cloud.rows)(cloud.rows)
+
+    def add_language(
+        self, X: Any, language: Any, target: Any, *, sample_weight: Any = None
+    ) -> Self:
+        """Fit one more language; the results of all others stay bit-identical.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Rows of the new language.
+        language : str or int
+            Its label.
+        target : array of shape (n_target, n_features)
+            Any rows of the pivot language, in any order; they go through the pivot's recipe as
+            fitted.
+        sample_weight : None
+            Not taken.
+        """
+        if sample_weight is not None:
+            self._require_weighted()
+        self._check_new_language(language)
+        X, target = check_rows(self, X), check_rows(self, target, name="target")
+        require_same_place(X, target, names=("X", "target"))
+        everything = np.arange(X.shape[0])
+        self._check_groups({language: everything, self.pivot: np.arange(2)})
+        require_finite(X)
+        require_finite(target, name="target")
+        onto = self.recipes_[self.pivot].apply(upcast(target))
+        new = clone(self)
+        new.recipes_, new.maps_, new.n_pairs_ = {}, {}, {}
+        new._fit_maps(parse_recipe(self.recipe), X, {language: everything}, onto, {language: None})
+        self.languages_ = [*self.languages_, language]
+        for name in ("recipes_", "maps_", "n_pairs_", "history_"):
+            setattr(self, name, {**getattr(self, name), **getattr(new, name)})
+        return self
+
+
+PROFILED_ROWS = 4000  # rows described by their similarities to each other, which is n x n
+
+
+@dataclass(eq=False)
+class _Cloud:
+    """One language in the search: its rows, where its map takes them, what they match."""
+
+    rows: Array
+    seeds: tuple[Array, Array] | None
+    seed: int
+    map: Any = None
+    pairs: Pairs = field(default_factory=lambda: Pairs.of(*np.zeros((2, 0), dtype=np.int64)))
+    history: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.mapped = self.rows
+        self.random_state = np.random.RandomState(self.seed)
+
+
+def _supported(target: Array, others: list[_Cloud], support: float) -> Array:
+    """Unit rows of the pivot, each with the unit rows that other languages matched to it."""
+    rows = unit_rows(target)
+    xp = namespace(rows)
+    rows = xp.asarray(rows, copy=True)
+    for cloud in others:
+        at, place = _one_to_one(cloud.pairs)
+        if len(at):
+            rows[index_like(place, rows)] += support * unit_rows(_take(cloud.mapped, at))
+    return rows
+
+
+def _one_to_one(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """The strongest match of each row of the target."""
+    order = np.argsort(-pairs.weight, kind="stable")
+    place, first = np.unique(pairs.target[order], return_index=True)
+    return pairs.source[order][first], place
