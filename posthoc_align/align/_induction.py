@@ -10,7 +10,7 @@ from posthoc_align._arrays import Array, index_like, namespace, to_host
 from posthoc_align.metrics._similarity import Directions, mean_similarity, nearest_rows
 
 MATCHINGS = ("mutual", "forward", "union")
-SCORES = ("csls", "cosine", "dot")
+SIMILARITIES = ("csls", "cosine", "dot")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,8 @@ class Pairs:
     ----------
     source, target : ndarray of int64 of shape (n_pairs,)
     weight : ndarray of shape (n_pairs,)
-        By how much the match beats the second best, as a multiple of the mean over pairs.
+        By how much the match beats the second best, as a multiple of the mean over pairs; at
+        least 0.1.
     quality : float
         Mean score of each row's best match, over the rows of both clouds: what self-learning
         climbs.
@@ -46,7 +47,7 @@ def induce(
     y: Array,
     *,
     matching: str = "mutual",
-    score: str = "csls",
+    similarity: str = "csls",
     neighbors: int = 10,
     keep: float = 1.0,
     random_state: np.random.RandomState | None = None,
@@ -59,20 +60,20 @@ def induce(
         In one space; no zero rows, unless they are scored by "dot".
     matching : {"mutual", "forward", "union"}, default="mutual"
         Pairs that are nearest from both sides, from x to y, or from either side.
-    score : {"csls", "cosine", "dot"}, default="csls"
+    similarity : {"csls", "cosine", "dot"}, default="csls"
         What is nearest; "dot" is the inner product of the rows as they are.
     neighbors : int, default=10
         Neighbourhood of CSLS; fewer if a cloud has fewer rows.
     keep : float, default=1.0
         Share of each cloud that is offered to the other; the rest is hidden by chance.
     """
-    if score == "dot":
+    if similarity == "dot":
         left, right = _as_they_are(x), _as_they_are(y)
     else:
         left, right = Directions.of(x, name="X"), Directions.of(y, name="the pivot")
     near = min(neighbors, len(left), len(right))
-    hub_x = mean_similarity(left, right, near) / 2 if score == "csls" else None
-    hub_y = mean_similarity(right, left, near) / 2 if score == "csls" else None
+    hub_x = mean_similarity(left, right, near) / 2 if similarity == "csls" else None
+    hub_y = mean_similarity(right, left, near) / 2 if similarity == "csls" else None
     to_y, gap, score_y = _best(left, right, hub_y, _shown(len(right), keep, random_state))
     if matching == "forward":
         return Pairs(np.arange(len(left)), to_y, _relative(gap), float(np.mean(score_y)))
@@ -128,9 +129,9 @@ def _paired_cosines(x: Directions, y: Directions, place: Array) -> Array:
 
 
 def _relative(lead: np.ndarray) -> np.ndarray:
-    """Leads as multiples of their mean; ones where no match leads (every row is a duplicate)."""
+    """Leads as multiples of their mean, at least a tenth of it: a duplicate leads by nothing."""
     mean = float(np.mean(lead)) if len(lead) else 0.0
-    return lead / mean if mean > 0 else np.ones_like(lead)
+    return np.maximum(lead / mean, 0.1) if mean > 0 else np.ones_like(lead)
 
 
 def match_by_distribution(x: Array, y: Array, *, neighbors: int = 10) -> Pairs:

@@ -6,12 +6,14 @@ from typing import Any, ClassVar, Self
 
 from sklearn.base import clone
 from sklearn.utils import Tags, get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from posthoc_align._arrays import Array, cast_like, check_rows, upcast
+from posthoc_align._arrays import Array, cast_like, check_rows, check_target, upcast
 from posthoc_align._blocks import map_rows
 from posthoc_align.align._affine import apply_pieces
 from posthoc_align.align._base import LanguageTransformer
+from posthoc_align.align._map import explained_variance
 
 
 class Blend(LanguageTransformer):
@@ -143,6 +145,27 @@ class Blend(LanguageTransformer):
             return cast_like(full, X)
         keep, part = 1.0 - self.strength, self.strength
         return map_rows(lambda x, rows: keep * x + part * full[rows], X)
+
+    @available_if(lambda self: hasattr(self.estimator, "score"))
+    def score(self, X: Any, y: Any) -> float:
+        """Share of the variance of y that the blend explains, for a map: see its own ``score``.
+
+        Parameters
+        ----------
+        X, y : arrays of shape (n_samples, n_features)
+
+        Returns
+        -------
+        float
+        """
+        mapped = self.transform(X)
+        y = check_target(y, mapped)
+        if y.shape[1] != mapped.shape[1]:
+            raise ValueError(
+                f"y has {y.shape[1]} features, but the blend maps to {mapped.shape[1]}. Pass rows "
+                "of the target space."
+            )
+        return explained_variance(y, mapped)
 
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Undo ``transform``, where it has an inverse. Parameters as in transform.

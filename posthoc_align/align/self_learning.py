@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -23,7 +23,7 @@ from posthoc_align._arrays import (
     upcast,
 )
 from posthoc_align._blocks import require_finite
-from posthoc_align.align._induction import MATCHINGS, SCORES, Pairs, induce, match_by_distribution
+from posthoc_align.align._induction import MATCHINGS, SIMILARITIES, Pairs, induce, match_by_distribution
 from posthoc_align.align.linear_map import LinearMap
 from posthoc_align.align.pivot import PivotAligner, _fit_recipe, _onto_pivot, _take
 from posthoc_align.align.recipe import parse_recipe, unit_rows
@@ -56,7 +56,7 @@ class SelfLearningAligner(PivotAligner):
     matching : {"mutual", "forward", "union"}, default="mutual"
         Match rows that are nearest from both sides, nearest from the language to the pivot, or
         nearest from either side.
-    score : {"csls", "cosine", "dot"}, default="csls"
+    similarity : {"csls", "cosine", "dot"}, default="csls"
         What is nearest: CSLS, the cosine, or the inner product of the rows as the recipe and the
         map leave them.
     neighbors : int, default=10
@@ -110,8 +110,8 @@ class SelfLearningAligner(PivotAligner):
 
     Notes
     -----
-    ``pair_id`` is not needed. Where it is given, the rows it joins start the search, and are not
-    held on to. Time is O(n^2 d) a round and language, memory O(n d), no n x n matrix is kept
+    There is no ``pair_id``, so that known pairs never help by accident. Seeds are given as
+    ``seed_id``: the rows it joins start the search, and are not held on to. Time is O(n^2 d) a round and language, memory O(n d), no n x n matrix is kept
     (only "distribution" holds one, of at most 4000 rows).
 
     References
@@ -132,6 +132,8 @@ class SelfLearningAligner(PivotAligner):
     {'de': 60}
     """
 
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"language": True, "seed_id": True}
+
     history_: dict[Any, list[float]]
     n_iter_: int
 
@@ -143,7 +145,7 @@ class SelfLearningAligner(PivotAligner):
         recipe: str | None = "center,unit,center",
         start: str = "identity",
         matching: str = "mutual",
-        score: str = "csls",
+        similarity: str = "csls",
         neighbors: int = 10,
         weighted: bool = True,
         support: float = 1.0,
@@ -160,7 +162,7 @@ class SelfLearningAligner(PivotAligner):
         super().__init__(estimator, pivot=pivot, recipe=recipe, unseen=unseen, n_jobs=n_jobs)
         self.start = start
         self.matching = matching
-        self.score = score
+        self.similarity = similarity
         self.neighbors = neighbors
         self.weighted = weighted
         self.support = support
@@ -172,8 +174,26 @@ class SelfLearningAligner(PivotAligner):
         self.final = final
         self.random_state = random_state
 
+    def fit(  # type: ignore[override]
+        self, X: Any, y: Any = None, *, language: Any = None, seed_id: Any = None
+    ) -> Self:
+        """Fit one map a language.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        y : ignored
+        language : str, int or array-like of shape (n_samples,), optional
+            Label of each row. None: one language, and the identity.
+        seed_id : array-like of shape (n_samples,), optional
+            Rows of different languages with the same id translate each other; -1 or None marks
+            rows without a known translation.
+        """
+        self.history_, self.n_iter_ = {}, 1
+        return super().fit(X, y, language=language, pair_id=seed_id)
+
     def _check_parameters(self) -> None:
-        choices = {"start": STARTS, "matching": MATCHINGS, "score": SCORES}
+        choices = {"start": STARTS, "matching": MATCHINGS, "similarity": SIMILARITIES}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -194,12 +214,6 @@ class SelfLearningAligner(PivotAligner):
                 )
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep={self.keep!r} is out of range: give a share in (0, 1].")
-
-    def _require_weighted(self) -> None:
-        raise ValueError(
-            "SelfLearningAligner weighs the pairs that it finds by their lead: leave sample_weight "
-            "out, or use PivotAligner with known pairs."
-        )
 
     def _new_map(self) -> Any:
         new = LinearMap(penalty=3.0, center=False) if self.estimator is None else super()._new_map()
@@ -258,7 +272,7 @@ class SelfLearningAligner(PivotAligner):
                     raise ValueError(
                         f"Language {label!r} has {len(pairs)} matches with the pivot "
                         f"{self.pivot!r} in round {self.n_iter_}: at least 2 are needed. Give "
-                        "more rows, or seeds through pair_id."
+                        "more rows, or seeds through seed_id."
                     )
                 cloud.pairs = pairs
                 cloud.history.append(pairs.quality)
@@ -301,7 +315,7 @@ class SelfLearningAligner(PivotAligner):
             own.mapped,
             supported,
             matching=self.matching,
-            score=self.score,
+            similarity=self.similarity,
             neighbors=self.neighbors,
             keep=keep,
             random_state=own.random_state,
@@ -318,9 +332,7 @@ class SelfLearningAligner(PivotAligner):
             cloud.map = new.fit(x, y)
         cloud.mapped = _onto_pivot(cloud.map, cloud.rows)(cloud.rows)
 
-    def add_language(
-        self, X: Any, language: Any, target: Any, *, sample_weight: Any = None
-    ) -> Self:
+    def add_language(self, X: Any, language: Any, target: Any) -> Self:  # type: ignore[override]
         """Fit one more language; the results of all others stay bit-identical.
 
         Parameters
@@ -332,11 +344,7 @@ class SelfLearningAligner(PivotAligner):
         target : array of shape (n_target, n_features)
             Any rows of the pivot language, in any order; they go through the pivot's recipe as
             fitted.
-        sample_weight : None
-            Not taken.
         """
-        if sample_weight is not None:
-            self._require_weighted()
         self._check_new_language(language)
         X, target = check_rows(self, X), check_rows(self, target, name="target")
         require_same_place(X, target, names=("X", "target"))

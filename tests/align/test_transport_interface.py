@@ -291,17 +291,17 @@ def test_both_clouds_must_be_of_one_kind(make_kind):
     [
         (
             {"method": "sinkhorn"},
-            r"method='sinkhorn' is not known: choose one of \('entropic', 'exact'\)",
+            r"method='sinkhorn' is not known: choose one of \('entropic', 'exact', 'unbalanced'",
         ),
         ({"metric": "manhattan"}, r"metric='manhattan' is not known: choose one of"),
-        ({"reg": 0}, "reg=0 was given; expected a positive number"),
-        ({"reg": -1.0}, r"reg=-1.0 was given; expected a positive number"),
-        ({"reg": np.nan}, r"reg=nan was given; expected a positive number"),
-        ({"tol": -1e-9}, r"tol=-1e-09 was given; expected a number of at least 0"),
-        ({"max_iter": 0}, r"max_iter=0 was given; expected an integer of at least 1"),
-        ({"n_neighbors": 2.5}, r"n_neighbors=2.5 was given; expected an integer"),
-        ({"n_neighbors": None}, r"n_neighbors=None was given; expected an integer"),
-        ({"memory_budget": 0}, r"memory_budget=0 was given; expected a positive number of bytes"),
+        ({"reg": 0}, "reg=0 is out of range: give a positive number"),
+        ({"reg": -1.0}, r"reg=-1.0 is out of range: give a positive number"),
+        ({"reg": np.nan}, r"reg=nan is out of range: give a positive number"),
+        ({"tol": -1e-9}, r"tol=-1e-09 is out of range: give a number of at least 0"),
+        ({"max_iter": 0}, r"max_iter=0 is out of range: give an integer of at least 1"),
+        ({"n_neighbors": 2.5}, r"n_neighbors=2.5 is out of range: give an integer"),
+        ({"n_neighbors": None}, r"n_neighbors=None is out of range: give an integer"),
+        ({"memory_budget": 0}, r"memory_budget=0 is out of range: give a positive number of bytes"),
     ],
 )
 def test_parameters_out_of_range_are_refused(parameters, message):
