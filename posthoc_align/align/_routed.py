@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align._arrays import Array, upcast
-from posthoc_align._blocks import require_finite, route_rows
-from posthoc_align.align._affine import Affine
+from posthoc_align._arrays import Array, index_like, upcast
+from posthoc_align._blocks import BadRow, require_finite, route_rows
 from posthoc_align.align._base import LanguageTransformer
-from posthoc_align.align.pivot import _fit_recipe
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe
 from posthoc_align.languages import check_language, encode
 
 
 class RoutedAligner(LanguageTransformer):
-    """A transformer with a recipe and an affine map a language, and policies for unseen ones."""
+    """A transformer with a recipe and a map a language, and policies for unseen ones.
+
+    A language with a recipe and no map, such as a pivot, goes through its recipe alone.
+    """
 
     recipe: str | None
     unseen: str
-    maps_: dict[Any, Affine]
+    maps_: dict[Any, Any]
     recipes_: dict[Any, FittedRecipe]
 
     def transform(self, X: Any, *, language: Any = None) -> Array:
@@ -43,34 +44,54 @@ class RoutedAligner(LanguageTransformer):
         if unknown and self.unseen == "error":
             self._require_seen(
                 unknown,
-                "Fit it, add it with add_language(X, language, pair_id=...), or choose "
-                "unseen='global', 'identity' or 'transductive'.",
+                "Fit it, add it with add_language, or choose unseen='global', 'identity' or "
+                "'transductive'.",
             )
-        routes = [self._route(label, X) for label in self.languages_]
         if unknown:
-            labels = check_language(language, X.shape[0])
-            assert labels is not None  # unknown labels were found among them
-            new = encode(labels, unknown)[0]
-            routes += [self._unseen_route(X, np.flatnonzero(new == i)) for i in range(len(unknown))]
+            new = encode(np.asarray(check_language(language, X.shape[0])), unknown)[0]
             codes = np.where(codes < 0, len(self.languages_) + new, codes)
+        names = [*self.languages_, *unknown]
+        present, codes = np.unique(codes, return_inverse=True)
+        routes = [
+            self._route(names[code], X, np.flatnonzero(codes == i))
+            for i, code in enumerate(present.tolist())
+        ]
         return route_rows(routes, codes, X)
 
-    def _route(self, label: Any, X: Array) -> Callable[[Array], Array]:
-        """What happens to rows of a fitted language."""
-        if label not in self.maps_:
-            return upcast
-        recipe, mapped = self.recipes_[label], self.maps_[label].on(X)
-        return lambda block: mapped(recipe.apply(block))
-
-    def _unseen_route(self, X: Array, at: np.ndarray) -> Callable[[Array], Array]:
-        """What the policy does to rows of an unseen language, which are at these places."""
-        if self.unseen == "identity":
+    def _route(self, label: Any, X: Array, at: np.ndarray) -> Callable[[Array], Array]:
+        """What happens to rows of one language; `at` says where they are in the batch."""
+        if label in self.maps_:
+            recipe, moved = self.recipes_[label], moved_by(self.maps_[label], X)
+            return lambda block: moved(recipe.apply(block))
+        if label in self.recipes_:
+            return self.recipes_[label].apply
+        if label is None or self.unseen == "identity":
             return upcast
         if self.unseen == "transductive":
-            return _fit_recipe(parse_recipe(self.recipe), X, at)[0].apply
+            return fit_recipe(parse_recipe(self.recipe), X, at)[0].apply
         if None not in self.recipes_:
             raise ValueError(
                 "unseen='global' was set after fit, which did not keep the means of all rows. Set "
                 "it first and fit again."
             )
         return self.recipes_[None].apply
+
+
+def moved_by(fitted: Any, X: Array) -> Callable[[Array], Array]:
+    """What a fitted map does to rows like X; of one that moves both sides, both steps in one."""
+    if hasattr(fitted, "onto_target"):
+        fitted = fitted.onto_target()
+    return fitted.on(X) if hasattr(fitted, "on") else fitted.transform
+
+
+def fit_recipe(steps: tuple[str, ...], X: Array, at: np.ndarray) -> tuple[FittedRecipe, Array]:
+    """The recipe of one language, whose rows of X are given, and the rows it makes of them."""
+    try:
+        return FittedRecipe.fit(steps, take(X, at))
+    except BadRow as bad:
+        raise BadRow(int(at[bad.row]), bad.text) from None
+
+
+def take(X: Array, at: np.ndarray) -> Array:
+    """The rows at the given positions, in the compute type."""
+    return upcast(X[index_like(at, X)])

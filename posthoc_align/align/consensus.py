@@ -26,9 +26,8 @@ from posthoc_align.align._consensus_space import (
     warn_if_unsettled,
 )
 from posthoc_align.align._parameters import require_choice, require_number
-from posthoc_align.align._routed import RoutedAligner
+from posthoc_align.align._routed import RoutedAligner, fit_recipe, take
 from posthoc_align.align.linear_map import LinearMap
-from posthoc_align.align.pivot import _fit_recipe, _take
 from posthoc_align.align.recipe import parse_recipe
 from posthoc_align.languages import (
     check_language,
@@ -203,7 +202,7 @@ class ConsensusAligner(RoutedAligner):
         require_finite(X)
         self.maps_, self.recipes_, self.n_pairs_, self.penalty_ = {}, {}, {}, {}
         self.history_, self.n_iter_ = [0.0], 1
-        self.concepts_, self.consensus_ = np.zeros(0, dtype=np.int64), _take(X, np.arange(0))
+        self.concepts_, self.consensus_ = np.zeros(0, dtype=np.int64), take(X, np.arange(0))
         if labels is None:
             self.languages_ = [None]
             return self
@@ -216,11 +215,11 @@ class ConsensusAligner(RoutedAligner):
             )
         steps = parse_recipe(self.recipe)
         if self.unseen == "global":
-            self.recipes_[None] = _fit_recipe(steps, X, np.arange(X.shape[0]))[0]
+            self.recipes_[None] = fit_recipe(steps, X, np.arange(X.shape[0]))[0]
         views = []
         for label, (rows, paired, at) in members.items():
-            self.recipes_[label], own = _fit_recipe(steps, X, rows)
-            views.append(View(_take(own, paired), at))
+            self.recipes_[label], own = fit_recipe(steps, X, rows)
+            views.append(View(take(own, paired), at))
         require_one_group(list(members), views, len(concepts))
         shared = self._consensus(views, len(concepts))
         self.history_, self.n_iter_ = shared.history, len(shared.history)
@@ -229,7 +228,7 @@ class ConsensusAligner(RoutedAligner):
         )
         self.concepts_, self.consensus_ = concepts, space
         fitted = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._map_onto)(view.rows, _take(space, view.at)) for view in views
+            delayed(self._map_onto)(view.rows, take(space, view.at)) for view in views
         )
         for label, view, (mapped, penalty) in zip(members, views, fitted, strict=True):
             self.maps_[label], self.penalty_[label] = mapped, penalty
@@ -332,10 +331,10 @@ class ConsensusAligner(RoutedAligner):
             require_unique_pairs(np.full(X.shape[0], language), ids)
             at, paired = pair_rows(self.concepts_, ids)
             require_same_place(X, self.consensus_, names=("X", "consensus_"))
-            onto = _take(self.consensus_, at)
+            onto = take(self.consensus_, at)
         self._require_concepts({language: len(paired)})
-        recipe, own = _fit_recipe(parse_recipe(self.recipe), X, all_rows)
-        mapped, penalty = self._map_onto(_take(own, paired), onto)
+        recipe, own = fit_recipe(parse_recipe(self.recipe), X, all_rows)
+        mapped, penalty = self._map_onto(take(own, paired), onto)
         self.languages_ = [*self.languages_, language]
         self.recipes_ = {**self.recipes_, language: recipe}
         self.maps_ = {**self.maps_, language: mapped}

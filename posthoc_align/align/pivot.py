@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,20 +18,20 @@ from posthoc_align._arrays import (
     require_same_place,
     upcast,
 )
-from posthoc_align._blocks import BadRow, require_finite, route_rows
-from posthoc_align.align._base import UNSEEN, LanguageTransformer
+from posthoc_align._blocks import require_finite
+from posthoc_align.align._base import UNSEEN
+from posthoc_align.align._routed import RoutedAligner, fit_recipe, take
 from posthoc_align.align.procrustes import Procrustes
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe
 from posthoc_align.languages import (
     check_language,
     check_pair_id,
-    encode,
     pair_rows,
     require_unique_pairs,
 )
 
 
-class PivotAligner(LanguageTransformer):
+class PivotAligner(RoutedAligner):
     """Map every language onto a pivot language, with one map a language.
 
     Runs the recipe on each language with that language's own means, joins rows by ``pair_id``,
@@ -101,8 +101,6 @@ class PivotAligner(LanguageTransformer):
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"language": True, "pair_id": True}
 
-    maps_: dict[Any, Any]
-    recipes_: dict[Any, FittedRecipe]
     n_pairs_: dict[Any, int]
 
     def __init__(
@@ -164,8 +162,8 @@ class PivotAligner(LanguageTransformer):
         self._check_groups(rows)
         pairs = self._pairs(labels, pair_id, rows)
         if self.unseen == "global":
-            self.recipes_[None] = _fit_recipe(steps, X, np.arange(X.shape[0]))[0]
-        self.recipes_[self.pivot], target = _fit_recipe(steps, X, rows[self.pivot])
+            self.recipes_[None] = fit_recipe(steps, X, np.arange(X.shape[0]))[0]
+        self.recipes_[self.pivot], target = fit_recipe(steps, X, rows[self.pivot])
         weighted = {} if weight is None else {"weight": weight}
         self._fit_maps(steps, X, rows, target, pairs, **weighted)
         self.languages_ = languages
@@ -289,66 +287,6 @@ class PivotAligner(LanguageTransformer):
         self.n_pairs_ = {**self.n_pairs_, language: X.shape[0]}
         return self
 
-    def transform(self, X: Any, *, language: Any = None) -> Array:
-        """Map rows into the pivot's space.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-        language : str, int or array-like of shape (n_samples,), optional
-            May be left out only if fit saw one language.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features)
-            Of X's kind, type and device.
-        """
-        X, _, unknown = self._check_transform(X, language)
-        require_finite(X)
-        labels = check_language(language, X.shape[0])
-        if labels is None:
-            labels = np.zeros(X.shape[0], dtype=np.int64)
-            names = self.languages_
-        else:
-            names = np.unique(labels).tolist()
-        if unknown and self.unseen == "error":
-            self._require_seen(
-                unknown,
-                "Fit it, add it with add_language(X, language, target), or choose "
-                "unseen='global', 'identity' or 'transductive'.",
-            )
-        codes = encode(labels, names)[0] if language is not None else labels
-        routes = [
-            self._route(label, X, np.flatnonzero(codes == i)) for i, label in enumerate(names)
-        ]
-        return route_rows(routes, codes, X)
-
-    def _route(self, label: Any, X: Array, at: np.ndarray) -> Callable[[Array], Array]:
-        """What happens to rows of one language; `at` says where they are in the batch."""
-        if label in self.maps_:
-            recipe, onto = self.recipes_[label], _onto_pivot(self.maps_[label], X)
-            return lambda block: onto(recipe.apply(block))
-        if label in self.recipes_:
-            return self.recipes_[label].apply
-        if label is None or self.unseen == "identity":
-            return upcast
-        if self.unseen == "transductive":
-            return _fit_recipe(parse_recipe(self.recipe), X, at)[0].apply
-        if None not in self.recipes_:
-            raise ValueError(
-                "unseen='global' was set after fit, which did not keep the means of all rows. Set "
-                "it first and fit again."
-            )
-        return self.recipes_[None].apply
-
-
-def _fit_recipe(steps: tuple[str, ...], X: Array, at: np.ndarray) -> tuple[FittedRecipe, Array]:
-    """The recipe of one language, whose rows of X are given, and the rows it makes of them."""
-    try:
-        return FittedRecipe.fit(steps, _take(X, at))
-    except BadRow as bad:
-        raise BadRow(int(at[bad.row]), bad.text) from None
-
 
 def _fit_language(
     estimator: Any,
@@ -360,19 +298,9 @@ def _fit_language(
     weight: Array | None = None,
 ) -> tuple[FittedRecipe, Any]:
     """The recipe and the map of one language; `target` has been through the pivot's recipe."""
-    recipe, own = _fit_recipe(steps, X, at)
+    recipe, own = fit_recipe(steps, X, at)
     used = slice(None) if pair is None else pair[0]
     weighted = {} if weight is None else {"sample_weight": weight[index_like(at[used], X)]}
     if pair is None:
         return recipe, estimator.fit(own, target, **weighted)
-    return recipe, estimator.fit(_take(own, pair[0]), _take(target, pair[1]), **weighted)
-
-
-def _onto_pivot(fitted: Any, X: Array) -> Callable[[Array], Array]:
-    """What a fitted map does to rows like X; one that moves both sides leaves the pivot alone."""
-    return fitted.onto_target().on(X) if hasattr(fitted, "onto_target") else fitted.transform
-
-
-def _take(X: Array, at: np.ndarray) -> Array:
-    """The rows at the given positions, in the compute type."""
-    return upcast(X[index_like(at, X)])
+    return recipe, estimator.fit(take(own, pair[0]), take(target, pair[1]), **weighted)

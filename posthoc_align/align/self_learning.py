@@ -23,9 +23,16 @@ from posthoc_align._arrays import (
     upcast,
 )
 from posthoc_align._blocks import require_finite
-from posthoc_align.align._induction import MATCHINGS, SIMILARITIES, Pairs, induce, match_by_distribution
+from posthoc_align.align._induction import (
+    MATCHINGS,
+    SIMILARITIES,
+    Pairs,
+    induce,
+    match_by_distribution,
+)
+from posthoc_align.align._routed import fit_recipe, moved_by, take
 from posthoc_align.align.linear_map import LinearMap
-from posthoc_align.align.pivot import PivotAligner, _fit_recipe, _onto_pivot, _take
+from posthoc_align.align.pivot import PivotAligner
 from posthoc_align.align.recipe import parse_recipe, unit_rows
 
 STARTS = ("identity", "distribution")
@@ -111,8 +118,9 @@ class SelfLearningAligner(PivotAligner):
     Notes
     -----
     There is no ``pair_id``, so that known pairs never help by accident. Seeds are given as
-    ``seed_id``: the rows it joins start the search, and are not held on to. Time is O(n^2 d) a round and language, memory O(n d), no n x n matrix is kept
-    (only "distribution" holds one, of at most 4000 rows).
+    ``seed_id``: the rows it joins start the search, and are not held on to. Time is O(n^2 d) a
+    round and language, memory O(n d); only "distribution" holds an n x n matrix, of at most 4000
+    rows.
 
     References
     ----------
@@ -245,11 +253,11 @@ class SelfLearningAligner(PivotAligner):
         shown = self._sample(target.shape[0], random_state)
         clouds = {}
         for label, seeds in pairs.items():
-            self.recipes_[label], own = _fit_recipe(steps, X, rows[label])
+            self.recipes_[label], own = fit_recipe(steps, X, rows[label])
             taken = self._sample(own.shape[0], random_state)
-            start = None if seeds is None else (_take(own, seeds[0]), _take(target, seeds[1]))
-            clouds[label] = _Cloud(_take(own, taken), start, random_state.randint(2**31 - 1))
-        self._learn(clouds, _take(target, shown))
+            start = None if seeds is None else (take(own, seeds[0]), take(target, seeds[1]))
+            clouds[label] = _Cloud(take(own, taken), start, random_state.randint(2**31 - 1))
+        self._learn(clouds, take(target, shown))
         for label, cloud in clouds.items():
             self.maps_[label], self.n_pairs_[label] = cloud.map, len(cloud.pairs)
         self.history_ = {label: cloud.history for label, cloud in clouds.items()}
@@ -305,7 +313,7 @@ class SelfLearningAligner(PivotAligner):
             self._map(cloud, target)
         else:
             return
-        cloud.mapped = _onto_pivot(cloud.map, cloud.rows)(cloud.rows)
+        cloud.mapped = moved_by(cloud.map, cloud.rows)(cloud.rows)
 
     def _match(self, label: Any, clouds: dict[Any, _Cloud], target: Array, keep: float) -> Pairs:
         own = clouds[label]
@@ -325,12 +333,12 @@ class SelfLearningAligner(PivotAligner):
         """Fit the map of a language on its present matches and move its rows."""
         new = self._new_map() if estimator is None else clone(estimator)
         pairs = cloud.pairs
-        x, y = _take(cloud.rows, pairs.source), _take(target, pairs.target)
+        x, y = take(cloud.rows, pairs.source), take(target, pairs.target)
         if self.weighted and has_fit_parameter(new, "sample_weight"):
             cloud.map = new.fit(x, y, sample_weight=pairs.weight)
         else:
             cloud.map = new.fit(x, y)
-        cloud.mapped = _onto_pivot(cloud.map, cloud.rows)(cloud.rows)
+        cloud.mapped = moved_by(cloud.map, cloud.rows)(cloud.rows)
 
     def add_language(self, X: Any, language: Any, target: Any) -> Self:  # type: ignore[override]
         """Fit one more language; the results of all others stay bit-identical.
@@ -389,7 +397,7 @@ def _supported(target: Array, others: list[_Cloud], support: float) -> Array:
     for cloud in others:
         at, place = _one_to_one(cloud.pairs)
         if len(at):
-            rows[index_like(place, rows)] += support * unit_rows(_take(cloud.mapped, at))
+            rows[index_like(place, rows)] += support * unit_rows(take(cloud.mapped, at))
     return rows
 
 
