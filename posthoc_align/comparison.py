@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from posthoc_align import __version__
@@ -81,8 +83,8 @@ def compare(
         Rows that say "test" are held out, all others are anchors. None: a random part of the
         pair ids.
     aligners : dict of str to estimator, optional
-        What to compare, by name; "passthrough" leaves the rows alone. None:
-        :func:`default_aligners`. The identity is always measured as well.
+        What to compare, by name, pipelines of several included; "passthrough" leaves the rows
+        alone. None: :func:`default_aligners`. The identity is always measured as well.
     test_size : float, default=0.25
         Share of pair ids held out when `split` is None.
     random_state : int, default=0
@@ -310,10 +312,16 @@ def _fit_transform(aligner: Any, data: _Rows) -> Array:
     anchors = np.flatnonzero(~data.test)
     known = {"language": data.language[anchors], "pair_id": data.pair_id[anchors]}
     fresh = clone(aligner)
-    wanted = {key: value for key, value in known.items() if has_fit_parameter(fresh, key)}
+    steps = [step for _, step in fresh.steps] if isinstance(fresh, Pipeline) else [fresh]
+    wanted = {
+        key: value
+        for key, value in known.items()
+        if any(has_fit_parameter(step, key) for step in steps)
+    }
     labels = None if data.label is None else data.label[anchors]
-    fresh.fit(data.X[index_like(anchors, data.X)], labels, **wanted)
-    return fresh.transform(data.X, language=data.language)
+    with config_context(enable_metadata_routing=isinstance(fresh, Pipeline)):
+        fresh.fit(data.X[index_like(anchors, data.X)], labels, **wanted)
+        return fresh.transform(data.X, language=data.language)
 
 
 def _verdicts(rows: Sequence[dict[str, Any]], data: _Rows) -> list[str]:
