@@ -17,7 +17,46 @@ if TYPE_CHECKING:
     from posthoc_align import metrics as metrics
     from posthoc_align import plots as plots
     from posthoc_align.align import (
+        INLP as INLP,
+    )
+    from posthoc_align.align import (
+        LEACE as LEACE,
+    )
+    from posthoc_align.align import (
+        LIR as LIR,
+    )
+    from posthoc_align.align import (
         LSAR as LSAR,
+    )
+    from posthoc_align.align import (
+        AdversarialMap as AdversarialMap,
+    )
+    from posthoc_align.align import (
+        AllButTheTop as AllButTheTop,
+    )
+    from posthoc_align.align import (
+        Blend as Blend,
+    )
+    from posthoc_align.align import (
+        CCAMap as CCAMap,
+    )
+    from posthoc_align.align import (
+        ClusterIsotropy as ClusterIsotropy,
+    )
+    from posthoc_align.align import (
+        ConceptWhitening as ConceptWhitening,
+    )
+    from posthoc_align.align import (
+        ConsensusAligner as ConsensusAligner,
+    )
+    from posthoc_align.align import (
+        ContrastiveMap as ContrastiveMap,
+    )
+    from posthoc_align.align import (
+        GaussianTransport as GaussianTransport,
+    )
+    from posthoc_align.align import (
+        LanguageAxes as LanguageAxes,
     )
     from posthoc_align.align import (
         LanguageCentering as LanguageCentering,
@@ -26,7 +65,22 @@ if TYPE_CHECKING:
         LanguageScaling as LanguageScaling,
     )
     from posthoc_align.align import (
+        LanguageSubspaceShift as LanguageSubspaceShift,
+    )
+    from posthoc_align.align import (
+        LanguageWhitening as LanguageWhitening,
+    )
+    from posthoc_align.align import (
+        LayerMixing as LayerMixing,
+    )
+    from posthoc_align.align import (
+        Layerwise as Layerwise,
+    )
+    from posthoc_align.align import (
         LinearMap as LinearMap,
+    )
+    from posthoc_align.align import (
+        MetaEmbedding as MetaEmbedding,
     )
     from posthoc_align.align import (
         PivotAligner as PivotAligner,
@@ -35,18 +89,54 @@ if TYPE_CHECKING:
         Procrustes as Procrustes,
     )
     from posthoc_align.align import (
+        SelfLearningAligner as SelfLearningAligner,
+    )
+    from posthoc_align.align import (
+        SharedAligner as SharedAligner,
+    )
+    from posthoc_align.align import (
+        TaskProjection as TaskProjection,
+    )
+    from posthoc_align.align import (
         TransportMap as TransportMap,
     )
+    from posthoc_align.align import (
+        WassersteinProcrustes as WassersteinProcrustes,
+    )
     from posthoc_align.comparison import compare as compare
+    from posthoc_align.resampling import PairMixup as PairMixup
 
 _HOME = {
+    "ClusterIsotropy": "posthoc_align.align",
+    "INLP": "posthoc_align.align",
+    "TaskProjection": "posthoc_align.align",
+    "LanguageAxes": "posthoc_align.align",
+    "AllButTheTop": "posthoc_align.align",
+    "LEACE": "posthoc_align.align",
+    "MetaEmbedding": "posthoc_align.align",
+    "Layerwise": "posthoc_align.align",
+    "LayerMixing": "posthoc_align.align",
+    "ConceptWhitening": "posthoc_align.align",
+    "ConsensusAligner": "posthoc_align.align",
+    "Blend": "posthoc_align.align",
+    "CCAMap": "posthoc_align.align",
+    "GaussianTransport": "posthoc_align.align",
+    "LIR": "posthoc_align.align",
+    "LanguageSubspaceShift": "posthoc_align.align",
+    "LanguageWhitening": "posthoc_align.align",
     "LSAR": "posthoc_align.align",
     "LanguageCentering": "posthoc_align.align",
     "LanguageScaling": "posthoc_align.align",
     "LinearMap": "posthoc_align.align",
     "PivotAligner": "posthoc_align.align",
     "Procrustes": "posthoc_align.align",
+    "AdversarialMap": "posthoc_align.align",
+    "ContrastiveMap": "posthoc_align.align",
+    "SelfLearningAligner": "posthoc_align.align",
+    "SharedAligner": "posthoc_align.align",
     "TransportMap": "posthoc_align.align",
+    "WassersteinProcrustes": "posthoc_align.align",
+    "PairMixup": "posthoc_align.resampling",
     "compare": "posthoc_align.comparison",
 }
 _ROOMS = ("datasets", "metrics", "plots")

@@ -10,13 +10,35 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from posthoc_align import (
+    INLP,
+    LEACE,
+    LIR,
     LSAR,
+    AdversarialMap,
+    AllButTheTop,
+    Blend,
+    CCAMap,
+    ClusterIsotropy,
+    ConceptWhitening,
+    ConsensusAligner,
+    ContrastiveMap,
+    GaussianTransport,
+    LanguageAxes,
     LanguageCentering,
     LanguageScaling,
+    LanguageSubspaceShift,
+    LanguageWhitening,
+    LayerMixing,
+    Layerwise,
     LinearMap,
+    MetaEmbedding,
     PivotAligner,
     Procrustes,
+    SelfLearningAligner,
+    SharedAligner,
+    TaskProjection,
     TransportMap,
+    WassersteinProcrustes,
 )
 
 ESTIMATORS = [
@@ -25,12 +47,54 @@ ESTIMATORS = [
     LanguageScaling(),
     LanguageScaling(shrinkage="auto", anchor="pooled"),
     LSAR(),
+    LEACE(),
+    LEACE(method="oracle"),
+    INLP(),
+    INLP(n_rounds=None, penalty=10.0),
+    AllButTheTop(),
+    AllButTheTop(n_components=0),
+    LanguageAxes(),
+    LanguageAxes(keep="sensitive", shrinkage=0.1),
+    TaskProjection(),
+    TaskProjection(trade_off=1.0, shrinkage=0),
+    ClusterIsotropy(),
+    ClusterIsotropy(n_clusters=2, n_components=0),
+    LIR(),
+    LIR(rank=0, unseen="global"),
+    LanguageWhitening(),
+    LanguageWhitening(target="pooled", shrinkage=0.5, unseen="global"),
+    GaussianTransport(),
+    GaussianTransport(target="pooled", shrinkage=0.5, unseen="global"),
+    LanguageSubspaceShift(),
+    LanguageSubspaceShift(variance=1.0, unseen="global"),
+    TransportMap(method="gromov", reg=0.1),
+    WassersteinProcrustes(start="convex"),
     Procrustes(),
     Procrustes(center=False, reflection=False, scale=True),
     LinearMap(prior="zero"),
     LinearMap(prior="procrustes", penalty=1.0),
+    CCAMap(),
+    CCAMap(preset="cca", n_components=1, center=False),
+    ContrastiveMap(start="procrustes", max_epochs=3),
+    ContrastiveMap(loss="mse", form="residual", start="procrustes", max_epochs=3),
     PivotAligner(),
     PivotAligner(LinearMap(penalty=1.0), recipe=None),
+    SharedAligner(),
+    SharedAligner(LinearMap(), recipe=None, unseen="global"),
+    SelfLearningAligner(),
+    SelfLearningAligner(Procrustes(), start="distribution", keep=0.5, recipe=None),
+    Blend(LSAR()),
+    Blend(LanguageScaling(), strength=1.0),
+    ConceptWhitening(),
+    ConceptWhitening(power=1.0, shrinkage="auto"),
+    ConsensusAligner(),
+    ConsensusAligner(method="cca", recipe=None, penalty=1.0, unseen="global"),
+    Layerwise(),
+    Layerwise(LanguageCentering(anchor="pooled")),
+    LayerMixing(),
+    LayerMixing(temperature=1.0, random_state=0),
+    MetaEmbedding(),
+    MetaEmbedding(method="cca", recipe=None),
 ]
 
 
@@ -50,11 +114,21 @@ def widen(X: Any, y: Any) -> Any:
 class WideTargetLinearMap(LinearMap):
     """The default map, which needs a target of X's own width, given one."""
 
-    def fit(self, X: Any, y: Any = None) -> WideTargetLinearMap:
-        return super().fit(X, widen(X, y))
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> WideTargetLinearMap:
+        return super().fit(X, widen(X, y), sample_weight)
 
-    def partial_fit(self, X: Any, y: Any = None) -> WideTargetLinearMap:
-        return super().partial_fit(X, widen(X, y))
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> WideTargetLinearMap:
+        return super().partial_fit(X, widen(X, y), sample_weight)
+
+    def score(self, X: Any, y: Any) -> float:
+        return super().score(X, widen(X, y))
+
+
+class WideTargetContrastiveMap(ContrastiveMap):
+    """The default map, which needs a target of X's own width, given one."""
+
+    def fit(self, X: Any, y: Any = None, *, candidates: Any = None) -> WideTargetContrastiveMap:
+        return super().fit(X, widen(X, y), candidates=candidates)
 
     def score(self, X: Any, y: Any) -> float:
         return super().score(X, widen(X, y))
@@ -70,12 +144,42 @@ class WideTargetTransportMap(TransportMap):
         return super().score(X, widen(X, y))
 
 
+class WideTargetWassersteinProcrustes(WassersteinProcrustes):
+    """The default start, which needs a target of X's own width, given one."""
+
+    def fit(self, X: Any, y: Any = None) -> WideTargetWassersteinProcrustes:
+        return super().fit(X, widen(X, y))
+
+    def score(self, X: Any, y: Any) -> float:
+        return super().score(X, widen(X, y))
+
+
+class WideTargetAdversarialMap(AdversarialMap):
+    """The default start, which needs a target of X's own width, given one."""
+
+    def fit(self, X: Any, y: Any = None) -> WideTargetAdversarialMap:
+        return super().fit(X, widen(X, y))
+
+    def score(self, X: Any, y: Any) -> float:
+        return super().score(X, widen(X, y))
+
+
+# Rows at random have nothing that an adversary could align.
+@pytest.mark.filterwarnings("ignore:No state of training was better")
 @parametrize_with_checks(
     [
         WideTargetLinearMap(),
         WideTargetLinearMap(penalty=1.0),
+        WideTargetLinearMap(metric="within-concept"),
+        WideTargetContrastiveMap(max_epochs=3),
         WideTargetTransportMap(),
         WideTargetTransportMap(method="exact"),
+        WideTargetTransportMap(method="unbalanced"),
+        WideTargetTransportMap(method="low_rank"),
+        WideTargetTransportMap(batch_size=8),
+        WideTargetWassersteinProcrustes(),
+        WideTargetAdversarialMap(max_epochs=2, n_restarts=2),
+        WideTargetAdversarialMap(start="random", max_epochs=2, n_restarts=2),
     ]
 )
 def test_the_contract_holds_for_maps_that_need_a_target_of_equal_width(estimator, check):
@@ -83,7 +187,7 @@ def test_the_contract_holds_for_maps_that_need_a_target_of_equal_width(estimator
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", [LinearMap(), TransportMap()], ids=repr)
+@pytest.mark.parametrize("estimator", [LinearMap(), ContrastiveMap(), TransportMap()], ids=repr)
 def test_a_target_of_another_width_is_refused_where_widths_must_agree(estimator):
     X = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(ValueError, match=r"equal width|same width|3.*1"):

@@ -16,19 +16,31 @@ FLOORS = {
     1: ("moments", "languages"),
     2: ("metrics",),
     3: ("align",),
-    4: ("store", "_array_files", "_table_files", "datasets"),
+    4: ("store", "_array_files", "_table_files", "datasets", "resampling"),
     5: ("comparison", "result", "report", "plots"),
     6: ("cli", "__main__"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 HOMES = {
-    "ot": {"align/transport.py"},
+    "ot": {"align/_transport/problem.py", "align/wasserstein_procrustes.py"},
     "matplotlib": {"plots/_style.py", "plots/space.py", "plots/tables.py"},
     "jinja2": {"report.py"},
     "transformers": set(),
     "dask": set(),
-    "torch": {"_arrays.py", "_array_files.py", "align/transport.py"},
+    "torch": {
+        "align/_adversary.py",
+        "align/adversarial.py",
+        "align/_forms.py",
+        "align/_losses.py",
+        "align/_optimise.py",
+        "align/contrastive.py",
+        "_arrays.py",
+        "_array_files.py",
+        "align/layer_mixing.py",
+        "align/_transport/problem.py",
+        "align/wasserstein_procrustes.py",
+    },
     "pandas": set(),
 }
 

@@ -1,10 +1,12 @@
 """The estimators, one idea a file."""
 
+from posthoc_align.align.adversarial import AdversarialMap
 from posthoc_align.align.all_but_the_top import AllButTheTop
 from posthoc_align.align.blend import Blend
 from posthoc_align.align.cca import CCAMap
 from posthoc_align.align.centering import LanguageCentering
 from posthoc_align.align.cluster_isotropy import ClusterIsotropy
+from posthoc_align.align.concept_whitening import ConceptWhitening
 from posthoc_align.align.consensus import ConsensusAligner
 from posthoc_align.align.contrastive import ContrastiveMap
 from posthoc_align.align.gaussian_transport import GaussianTransport
@@ -33,10 +35,12 @@ __all__ = [
     "LEACE",
     "LIR",
     "LSAR",
+    "AdversarialMap",
     "AllButTheTop",
     "Blend",
     "CCAMap",
     "ClusterIsotropy",
+    "ConceptWhitening",
     "ConsensusAligner",
     "ContrastiveMap",
     "GaussianTransport",

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posthoc_align._arrays import Array, index_like, namespace, to_host
+from posthoc_align._arrays import Array, index_like, largest_at, namespace, to_host
+from posthoc_align.align.transport import transport_plan
 from posthoc_align.metrics._similarity import Directions, mean_similarity, nearest_rows
 
-MATCHINGS = ("mutual", "forward", "union")
+MATCHINGS = ("mutual", "forward", "union", "sinkhorn")
+SINKHORN_REG = 0.02  # of the mean cost
 SIMILARITIES = ("csls", "cosine", "dot")
 
 
@@ -58,8 +60,9 @@ def induce(
     ----------
     x, y : arrays of shape (n, d), (m, d)
         In one space; no zero rows, unless they are scored by "dot".
-    matching : {"mutual", "forward", "union"}, default="mutual"
-        Pairs that are nearest from both sides, from x to y, or from either side.
+    matching : {"mutual", "forward", "union", "sinkhorn"}, default="mutual"
+        Pairs that are nearest from both sides, from x to y, or from either side; or that exchange
+        the most mass, from both sides, in an entropic transport plan, which is n x m.
     similarity : {"csls", "cosine", "dot"}, default="csls"
         What is nearest; "dot" is the inner product of the rows as they are.
     neighbors : int, default=10
@@ -71,6 +74,8 @@ def induce(
         left, right = _as_they_are(x), _as_they_are(y)
     else:
         left, right = Directions.of(x, name="X"), Directions.of(y, name="the pivot")
+    if matching == "sinkhorn":
+        return _exchange(left, right)
     near = min(neighbors, len(left), len(right))
     hub_x = mean_similarity(left, right, near) / 2 if similarity == "csls" else None
     hub_y = mean_similarity(right, left, near) / 2 if similarity == "csls" else None
@@ -85,6 +90,23 @@ def induce(
     source = np.concatenate([np.arange(len(left)), to_x])
     target = np.concatenate([to_y, np.arange(len(right))])
     return Pairs(source, target, _relative(np.concatenate([gap, gap_back])), quality)
+
+
+def _exchange(left: Directions, right: Directions) -> Pairs:
+    """Pairs whose share of mass is the largest in the row and in the column of the plan."""
+    x, y = left.unit(slice(None)), right.unit(slice(None))
+    plan = transport_plan(x, y, reg=SINKHORN_REG, tol=1e-2)
+    shares, at = largest_at(plan, 2)
+    to_y, shares = _places(at[:, 0]), to_host(shares)
+    to_x = _places(largest_at(plan.T, 1)[1][:, 0])
+    found = np.flatnonzero(to_x[to_y] == np.arange(len(to_y)))
+    lead = shares[:, 0] - shares[:, -1] if shares.shape[1] > 1 else shares[:, 0]
+    cosines = to_host(_paired_cosines(left, right, at[:, 0]))
+    return Pairs(found, to_y[found], _relative(lead[found]), float(np.mean(cosines)))
+
+
+def _places(at: Array) -> np.ndarray:
+    return to_host(at).astype(np.int64)
 
 
 def _as_they_are(x: Array) -> Directions:
@@ -105,7 +127,6 @@ def _best(
     queries: Directions, pool: Directions, hubs: Array | None, shown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Place in `pool` of the best match of each query, its lead over the second, its score."""
-    xp = namespace(queries.rows)
     if len(shown) < len(pool):
         at = index_like(shown, pool.rows)
         offered = Directions(pool.rows[at], pool.lengths[at])
@@ -119,7 +140,7 @@ def _best(
         cosine = _paired_cosines(queries, offered, place)
         scores.append(to_host(cosine if hubs is None else cosine - hubs[place]))
     lead = scores[0] - scores[1] if len(scores) > 1 else np.ones_like(scores[0])
-    best = shown[to_host(xp.astype(found[:, 0], xp.float64)).astype(np.int64)]
+    best = shown[_places(found[:, 0])]
     return best, np.maximum(lead, 0.0), scores[0]
 
 

@@ -60,9 +60,11 @@ class SelfLearningAligner(PivotAligner):
         What the first matches are found by, where no seeds are given: the space as it is, for
         languages of one encoder; or how a row's similarities to its own language are distributed,
         for encoders whose spaces have nothing in common.
-    matching : {"mutual", "forward", "union"}, default="mutual"
+    matching : {"mutual", "forward", "union", "sinkhorn"}, default="mutual"
         Match rows that are nearest from both sides, nearest from the language to the pivot, or
-        nearest from either side.
+        nearest from either side; or rows that exchange the most mass, from both sides, in an
+        entropic transport plan of cosines, for clouds that hold much the same texts (the plan takes
+        O(n^2) memory; `similarity` and `keep` do not apply).
     similarity : {"csls", "cosine", "dot"}, default="csls"
         What is nearest: CSLS, the cosine, or the inner product of the rows as the recipe and the
         map leave them.

@@ -178,7 +178,7 @@ def test_seeds_start_the_search_where_the_space_does_not_help():
     assert precision(aligner, X, language, concept, "de") == 1.0
 
 
-@pytest.mark.parametrize("matching", ["mutual", "forward", "union"])
+@pytest.mark.parametrize("matching", ["mutual", "forward", "union", "sinkhorn"])
 def test_matches_of_a_hand_made_case(matching):
     x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     y = np.array([[1.0, 0.05], [0.0, 2.0]])
@@ -190,6 +190,7 @@ def test_matches_of_a_hand_made_case(matching):
             "mutual": [(0, 0), (2, 1)],
             "forward": [(0, 0), (1, 0), (2, 1)],
             "union": [(0, 0), (0, 0), (1, 0), (2, 1), (2, 1)],
+        "sinkhorn": [(0, 0), (2, 1)],
         }[matching]
     )
     assert pairs.weight.mean() == pytest.approx(1.0, abs=0.1)
@@ -314,3 +315,10 @@ def test_clouds_of_very_different_size_are_matched():
     place = np.argsort(concept[:N])[concept[few][N:]]
     similar = Z[N:] @ Z[:N].T
     assert np.mean(np.argmax(similar, axis=1) == place) > 0.8
+
+
+@pytest.mark.parametrize("matching", ["forward", "union", "sinkhorn"])
+def test_every_way_to_match_leads_to_the_translations(matching):
+    X, language, concept = spaces()
+    aligner = SelfLearningAligner(matching=matching).fit(X, language=language)
+    assert precision(aligner, X, language, concept, "de") > 0.97
