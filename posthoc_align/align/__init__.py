@@ -1,4 +1,13 @@
-"""The estimators, one idea a file."""
+"""The estimators, one idea a file.
+
+Language transformers: ``centering``, ``scaling``, ``whitening``, ``gaussian_transport``, ``lir``,
+``subspace_shift``, ``lsar``, ``leace``, ``inlp``, ``language_axes``, ``all_but_the_top``,
+``cluster_isotropy``, ``task_projection``, ``concept_whitening``.
+Maps between two spaces: ``procrustes``, ``linear_map``, ``cca``, ``contrastive``; without pairs
+``transport``, ``wasserstein_procrustes``, ``adversarial``.
+Aligners of many languages: ``pivot``, ``shared``, ``consensus``, ``self_learning``.
+Around them: ``blend``, ``layerwise``, ``layer_mixing``, ``meta_embedding``.
+"""
 
 from posthoc_align.align.adversarial import AdversarialMap
 from posthoc_align.align.all_but_the_top import AllButTheTop

@@ -146,10 +146,12 @@ class AffineTransformer(MomentTransformer):
     requires_language: ClassVar[bool] = False
     _learned: ClassVar[tuple[str, ...]] = ("languages_", "piece_")
 
-    has_inverse: ClassVar[bool] = True
-    """Whether ``inverse_transform`` is there: not where every fit removes directions."""
-
     piece_: Piece
+
+    @property
+    def has_inverse(self) -> bool:
+        """Whether ``inverse_transform`` is there: not where every fit removes directions."""
+        return True
 
     def _pieces(self) -> list[Piece]:
         """What is done to rows of each of ``languages_``."""
@@ -195,9 +197,6 @@ class PerLanguageAffine(MomentTransformer):
 
     _learned: ClassVar[tuple[str, ...]] = ("languages_", "pieces_", "pooled_piece_")
 
-    has_inverse: ClassVar[bool] = True
-    """Whether ``inverse_transform`` is there: not where every fit removes directions."""
-
     unseen: str
     pieces_: list[Piece]
     pooled_piece_: Piece | None
@@ -219,6 +218,11 @@ class PerLanguageAffine(MomentTransformer):
         self.pieces_ = [self._piece_of(part) for part in parts.values()]
         wanted = self.unseen == "global"
         self.pooled_piece_ = self._piece_of(self.moments_.pooled) if wanted else None
+
+    @property
+    def has_inverse(self) -> bool:
+        """Whether ``inverse_transform`` is there: not where every fit removes directions."""
+        return True
 
     def _pieces(self) -> list[Piece]:
         """What is done to rows of each of ``languages_``."""

@@ -12,10 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from posthoc_align._arrays import check_rows, check_target, index_like, like, to_host
-from posthoc_align.align._adversary import Game, Rules, Tensor, play, quality
 from posthoc_align.align._map import SpaceMap
-from posthoc_align.align._optimise import Schedule
 from posthoc_align.align._parameters import require_choice, require_number
+from posthoc_align.align._training.adversary import Game, Rules, Tensor, play, quality
+from posthoc_align.align._training.optimise import Schedule
 from posthoc_align.align._transport.clouds import Clouds
 from posthoc_align.align._transport.problem import require_cloud
 from posthoc_align.linalg import EPS, nearest_isometry

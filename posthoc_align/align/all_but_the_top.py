@@ -87,6 +87,11 @@ class AllButTheTop(AffineTransformer):
     def __init__(self, *, n_components: int | None = None) -> None:
         self.n_components = n_components
 
+    @property
+    def has_inverse(self) -> bool:
+        """Only where rows are centred and nothing is removed."""
+        return self.n_components == 0
+
     def _second(self) -> Second:
         return "within"
 

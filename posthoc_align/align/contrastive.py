@@ -23,8 +23,9 @@ from posthoc_align._arrays import (
     upcast,
 )
 from posthoc_align._blocks import require_finite
-from posthoc_align.align._forms import FORMS, STARTS, apply_form, rescaled
-from posthoc_align.align._losses import (
+from posthoc_align.align._parameters import require_choice, require_number
+from posthoc_align.align._training.forms import FORMS, STARTS, apply_form, rescaled
+from posthoc_align.align._training.losses import (
     rcsls_loss,
     same_length,
     softmax_loss,
@@ -32,10 +33,9 @@ from posthoc_align.align._losses import (
     triplet_loss,
     unit,
 )
-from posthoc_align.align._optimise import Schedule
-from posthoc_align.align._pair_training import PairLoss, train_map
-from posthoc_align.align._parameters import require_choice, require_number
-from posthoc_align.align._trained_map import TrainedMap
+from posthoc_align.align._training.optimise import Schedule
+from posthoc_align.align._training.pairs import PairLoss, train_map
+from posthoc_align.align._training.trained_map import TrainedMap
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 

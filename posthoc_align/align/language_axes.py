@@ -104,6 +104,11 @@ class LanguageAxes(AffineTransformer):
         self.keep = keep
         self.shrinkage = shrinkage
 
+    @property
+    def has_inverse(self) -> bool:
+        """Not where the sensitive axes alone are kept."""
+        return self.keep == "neutral"
+
     def _second(self) -> Second:
         return "within"
 

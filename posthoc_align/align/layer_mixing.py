@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows, index_like, like, namespace, to_host, upcast
 from posthoc_align._blocks import map_rows, require_finite
-from posthoc_align.align._losses import softmax_loss, unit
 from posthoc_align.align._parameters import require_number
+from posthoc_align.align._training.losses import softmax_loss, unit
 from posthoc_align.align.layerwise import layer_columns
 from posthoc_align.languages import check_language, check_pair_id, pair_rows, require_unique_pairs
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from joblib import Parallel, delayed
 from sklearn.base import clone
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from posthoc_align._arrays import Array, check_rows, empty_like_rows
@@ -114,6 +115,7 @@ class Layerwise(LanguageTransformer):
         """
         return self._each("transform", X, language)
 
+    @available_if(lambda self: hasattr(self.estimator, "inverse_transform"))
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Undo ``transform``, where the estimators can. Parameters as in transform."""
         return self._each("inverse_transform", X, language)

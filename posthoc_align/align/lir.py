@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import ClassVar
 
 import numpy as np
 
@@ -75,7 +74,10 @@ class LIR(PerLanguageAffine):
            [-2.,  0.]])
     """
 
-    has_inverse: ClassVar[bool] = False
+    @property
+    def has_inverse(self) -> bool:
+        """No: directions are removed from every language."""
+        return False
 
     def __init__(self, *, rank: int = 1, unseen: str = "error") -> None:
         self.rank = rank

@@ -83,7 +83,10 @@ class LanguageSubspaceShift(PerLanguageAffine):
         "target_mean_",
     )
 
-    has_inverse: ClassVar[bool] = False
+    @property
+    def has_inverse(self) -> bool:
+        """No: directions are removed from every language."""
+        return False
 
     components_: np.ndarray
     target_mean_: np.ndarray

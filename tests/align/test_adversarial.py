@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from posthoc_align import AdversarialMap, PivotAligner
-from posthoc_align.align._adversary import quality
+from posthoc_align.align._training.adversary import quality
 
 RATE = 0.1
 SHORT = {"learning_rate": RATE, "max_epochs": 2, "batch_size": 32, "n_hidden": 8}

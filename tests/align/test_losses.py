@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from posthoc_align.align._losses import (
+from posthoc_align.align._training.losses import (
     nearest_rows,
     rcsls_loss,
     same_length,

@@ -190,7 +190,7 @@ def test_matches_of_a_hand_made_case(matching):
             "mutual": [(0, 0), (2, 1)],
             "forward": [(0, 0), (1, 0), (2, 1)],
             "union": [(0, 0), (0, 0), (1, 0), (2, 1), (2, 1)],
-        "sinkhorn": [(0, 0), (2, 1)],
+            "sinkhorn": [(0, 0), (2, 1)],
         }[matching]
     )
     assert pairs.weight.mean() == pytest.approx(1.0, abs=0.1)

@@ -12,8 +12,8 @@ import numpy as np
 
 from posthoc_align._arrays import index_like, like
 from posthoc_align.align._induction import induce
-from posthoc_align.align._losses import softmax_loss, squared_loss, unit
-from posthoc_align.align._optimise import Schedule
+from posthoc_align.align._training.losses import softmax_loss, squared_loss, unit
+from posthoc_align.align._training.optimise import Schedule
 from posthoc_align.linalg import unit_block
 from posthoc_align.metrics._similarity import Directions, mean_similarity
 

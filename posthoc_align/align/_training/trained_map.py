@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows, like
 from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
-from posthoc_align.align._forms import apply_form
 from posthoc_align.align._map import SpaceMap
+from posthoc_align.align._training.forms import apply_form
 
 HIDDEN = ("hidden_in", "hidden_out")
 
@@ -22,6 +23,7 @@ class TrainedMap(SpaceMap):
     hidden_in_: np.ndarray
     hidden_out_: np.ndarray
 
+    form: str
     sides: str
 
     def _store(self, weights: dict[str, np.ndarray]) -> None:
@@ -105,8 +107,9 @@ class TrainedMap(SpaceMap):
         """
         return super().score(X, y if self.sides == "one" else self.transform_target(y))
 
+    @available_if(lambda self: self.form != "residual")
     def inverse_transform(self, y: Any) -> Array:
-        """Map rows of the target space back; not for the form "residual".
+        """Map rows of the target space back; not there for the form "residual".
 
         Parameters
         ----------
@@ -117,18 +120,5 @@ class TrainedMap(SpaceMap):
         array of shape (n_samples, n_features)
             The exact inverse where the map is invertible, else the least-squares one of minimum
             norm.
-
-        Raises
-        ------
-        ValueError
-            If the map is not linear.
         """
-        check_is_fitted(self)
-        y = check_rows(None, y, name="y")
-        self._require_out_width(y)
-        if hasattr(self, "hidden_in_"):
-            raise ValueError(
-                "A map of form='residual' has no inverse in closed form. Choose form='linear', "
-                "or fit a map the other way round."
-            )
         return super().inverse_transform(y)

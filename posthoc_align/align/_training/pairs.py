@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 
 from posthoc_align._arrays import like, to_host
-from posthoc_align.align._forms import apply_form, initial_weights, orthonormalise, start_matrix
-from posthoc_align.align._optimise import Descent, Schedule, Tensor, Weights, descend
+from posthoc_align.align._training.forms import (
+    apply_form,
+    initial_weights,
+    orthonormalise,
+    start_matrix,
+)
+from posthoc_align.align._training.optimise import Descent, Schedule, Tensor, Weights, descend
 from posthoc_align.linalg import nearest_isometry
 
 PairLoss = Callable[..., Tensor]
@@ -39,7 +44,7 @@ def train_map(
     pair_loss : callable
         ``pair_loss(z, y, mapped=...)``.
     form, start, rank
-        See :mod:`posthoc_align.align._forms`.
+        See :mod:`posthoc_align.align._training.forms`.
     stay_close : float
         Weight of the squared distance of the trained matrices from where they start, beside the
         sum of the loss over pairs.

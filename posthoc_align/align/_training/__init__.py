@@ -1,0 +1,1 @@
+"""Maps trained by gradient: what is minimised, in which form, by which steps."""
