@@ -68,7 +68,7 @@ ESTIMATORS = [
     LanguageSubspaceShift(),
     LanguageSubspaceShift(variance=1.0, unseen="global"),
     TransportMap(method="gromov", reg=0.1),
-    WassersteinProcrustes(start="convex", n_iter=20),
+    WassersteinProcrustes(start="convex"),
     Procrustes(),
     Procrustes(center=False, reflection=False, scale=True),
     LinearMap(prior="zero"),
@@ -177,7 +177,7 @@ class WideTargetAdversarialMap(AdversarialMap):
         WideTargetTransportMap(method="unbalanced"),
         WideTargetTransportMap(method="low_rank"),
         WideTargetTransportMap(batch_size=8),
-        WideTargetWassersteinProcrustes(n_iter=20),
+        WideTargetWassersteinProcrustes(),
         WideTargetAdversarialMap(max_epochs=2, n_restarts=2),
         WideTargetAdversarialMap(start="random", max_epochs=2, n_restarts=2),
     ]
