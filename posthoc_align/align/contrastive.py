@@ -34,7 +34,7 @@ from posthoc_align.align._training.losses import (
     unit,
 )
 from posthoc_align.align._training.optimise import Schedule
-from posthoc_align.align._training.pairs import PairLoss, train_map
+from posthoc_align.align._training.pairs import PROJECTIONS, PairLoss, train_map
 from posthoc_align.align._training.trained_map import TrainedMap
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
@@ -83,9 +83,9 @@ class ContrastiveMap(TrainedMap):
         Softmax over the batch [1]_; the same with `margin` taken off true pairs, as in LaBSE
         [2]_; hinge on the hardest negative of the batch [3]_; minus relaxed CSLS [4]_; or squared
         distance to y, which distils a teacher's space.
-    form : {"linear", "orthogonal", "low_rank", "residual"}, default="linear"
-        x C; the same with orthonormal C; x (C0 + L R) with the start C0 and L R of rank `rank`;
-        or x C0 + tanh(x A) B with `rank` hidden units.
+    form : {"linear", "orthogonal", "spectral", "low_rank", "residual"}, default="linear"
+        x C; the same with orthonormal C, or with singular values of at most 1; x (C0 + L R) with
+        the start C0 and L R of rank `rank`; or x C0 + tanh(x A) B with `rank` hidden units.
     start : {"identity", "procrustes", "ridge"}, default="identity"
         The map before training. "ridge" is :class:`LinearMap` with its penalty chosen by leave-one
         -out; between spaces of unequal width its prior is zero. "identity" needs equal widths.
@@ -320,7 +320,7 @@ class ContrastiveMap(TrainedMap):
             )
         self.history_ = {"training": run.training, "held_out": run.held_out}
         self.n_iter_, self.best_epoch_ = len(run.training), run.best
-        if self.loss in MARGINS and self.form != "orthogonal":  # cosines know no length
+        if self.loss in MARGINS and self.form not in PROJECTIONS:  # cosines know no length
             moved = y if self.sides == "both" else x
             weights = rescaled(weights, same_length(apply_form(weights, moved), y))
         self._store({name: to_host(value) for name, value in weights.items()})

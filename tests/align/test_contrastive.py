@@ -185,31 +185,36 @@ def test_one_map_of_both_sides_moves_both():
 # --- RCSLS ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [1, 5, 25])
-def test_the_official_rcsls_runs_are_reproduced(official, rate):
+def unit(X):
+    return X / np.linalg.norm(X, axis=1)[:, None]
+
+
+@pytest.mark.parametrize("run", ["lr1", "lr5", "lr25", "lr2_center", "lr1_spectral"])
+def test_the_official_rcsls_runs_are_reproduced(official, run):
     inputs, theirs = official("inputs"), official("rcsls")
-    X, Y = (
-        inputs["X_fit"][i] / np.linalg.norm(inputs["X_fit"][i], axis=1)[:, None] for i in (1, 0)
-    )
+    X, Y = (unit(inputs["X_fit"][i]) for i in (1, 0))
+    if run.endswith("center"):
+        X, Y = unit(X - X.mean(axis=0)), unit(Y - Y.mean(axis=0))
     train, test = theirs["train_rows"], theirs["test_rows"]
     map_ = ContrastiveMap(
         loss="rcsls",
+        form="spectral" if run.endswith("spectral") else "linear",
         start="procrustes",
         stay_close=0.0,
         center=False,
         batch_size=None,
-        learning_rate=rate,
+        learning_rate=int(run.split("_")[0][2:]),
         max_epochs=11,
         validation_fraction=0.0,
     ).fit(X[train], Y[train], candidates=(X, Y))
-    np.testing.assert_allclose(map_.matrix_.T, theirs[f"lr{rate}_R"], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(map_.matrix_.T, theirs[f"{run}_R"], atol=1e-5, rtol=0)
     final = map_.history_["training"]
-    np.testing.assert_allclose(final[-1], theirs[f"lr{rate}_objective_final"], atol=1e-6, rtol=0)
-    printed = theirs[f"lr{rate}_objective_history_4digits"][1:]
+    np.testing.assert_allclose(final[-1], theirs[f"{run}_objective_final"], atol=1e-6, rtol=0)
+    printed = theirs[f"{run}_objective_history_4digits"][1:]
     np.testing.assert_allclose(final[:-1], printed, atol=5.1e-5, rtol=0)
     cosines = map_.transform(X[test]) @ Y.T
     hits = (cosines.argmax(axis=1) == test).mean()
-    np.testing.assert_allclose(hits, theirs[f"lr{rate}_nn_accuracy"], rtol=1e-12)
+    np.testing.assert_allclose(hits, theirs[f"{run}_nn_accuracy"], rtol=1e-12)
 
 
 def test_gradient_descent_on_all_pairs_never_goes_up_and_ends_where_no_step_helps():

@@ -2,7 +2,7 @@
 
 Weights are a dict of matrices, of NumPy or torch alike:
 
-* ``coef``: x C;
+* ``coef``: x C; "spectral" keeps the singular values of C at 1 or below;
 * ``left``, ``right``: + (x L) R;
 * ``hidden_in``, ``hidden_out``: + tanh(x A) B.
 """
@@ -20,7 +20,7 @@ from posthoc_align.linalg import nearest_isometry
 
 Weights = dict[str, Any]
 
-FORMS = ("linear", "orthogonal", "low_rank", "residual")
+FORMS = ("linear", "orthogonal", "spectral", "low_rank", "residual")
 STARTS = ("identity", "procrustes", "ridge")
 
 
@@ -63,7 +63,7 @@ def initial_weights(
     What is added to the matrix begins with a random half and a zero half, so that it does nothing
     at first and yet has a gradient. Rows of norm `size` excite a hidden unit by about 1.
     """
-    if form == "linear":
+    if form in ("linear", "spectral"):
         return {"coef": matrix}, ("coef",)
     if form == "orthogonal":
         eps = float(np.finfo(np.float64).eps)
@@ -88,6 +88,14 @@ def rescaled(weights: Weights, factor: float) -> Weights:
     """The map times a factor."""
     last = ("coef", "right", "hidden_out")
     return {name: value * factor if name in last else value for name, value in weights.items()}
+
+
+def clip_spectrum(weights: Weights) -> None:
+    """Bring the singular values of ``coef`` down to 1, in place, where they exceed it."""
+    import torch
+
+    u, s, vt = torch.linalg.svd(weights["coef"], full_matrices=False)
+    weights["coef"].copy_((u * s.clamp(max=1.0)) @ vt)
 
 
 def orthonormalise(weights: Weights) -> None:

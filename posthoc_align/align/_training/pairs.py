@@ -10,6 +10,7 @@ import numpy as np
 from posthoc_align._arrays import like, to_host
 from posthoc_align.align._training.forms import (
     apply_form,
+    clip_spectrum,
     initial_weights,
     orthonormalise,
     start_matrix,
@@ -19,6 +20,8 @@ from posthoc_align.linalg import nearest_isometry
 
 PairLoss = Callable[..., Tensor]
 """``loss(z, y, mapped=...)`` of mapped rows and targets; ``mapped`` maps more rows."""
+
+PROJECTIONS = {"orthogonal": orthonormalise, "spectral": clip_spectrum}
 
 
 def train_map(
@@ -90,7 +93,7 @@ def train_map(
         training,
         held_out,
         schedule,
-        project=orthonormalise if form == "orthogonal" else lambda weights: None,
+        project=PROJECTIONS.get(form, lambda weights: None),
         random_state=random_state,
         verbose=verbose,
     )
