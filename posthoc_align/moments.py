@@ -1,4 +1,4 @@
-r"""Mergeable statistics of embeddings: count, mean, scatter, cross-scatter.
+r"""Mergeable statistics of embeddings: count, mean, scatter, of all rows or of each language.
 
 Every statistic is one frozen object, centred, unnormalised and in float64, and two of them add:
 with :math:`n = n_a + n_b` and :math:`\delta = \bar b - \bar a`,
@@ -93,7 +93,7 @@ class Moments:
         return squares / self.count
 
     def __add__(self, other: Moments) -> Moments:
-        _require_width(self.n_features, other.n_features)
+        require_width(self.n_features, other.n_features)
         if self.count == 0 or other.count == 0:
             return self if other.count == 0 else other
         count = self.count + other.count
@@ -103,8 +103,8 @@ class Moments:
         return Moments(
             count,
             self.mean + delta * (other.count / count),
-            _merge(self.squares, other.squares, weight * delta * delta),
-            _merge(self.scatter, other.scatter, weight * np.outer(delta, delta)) if full else None,
+            merge(self.squares, other.squares, weight * delta * delta),
+            merge(self.scatter, other.scatter, weight * np.outer(delta, delta)) if full else None,
             max(self.eps, other.eps),
         )
 
@@ -177,7 +177,7 @@ class LanguageMoments(Mapping[Label, Moments]):
                 "Some rows came with language labels and some without: pass language= in every "
                 "call of partial_fit, or in none."
             )
-        _require_width(self.n_features, other.n_features)
+        require_width(self.n_features, other.n_features)
         if len({type(label) for label in (*self, *other)}) > 1:
             raise ValueError(
                 f"The labels {list(self)} and {list(other)} do not mix: languages must be all str "
@@ -192,155 +192,7 @@ class LanguageMoments(Mapping[Label, Moments]):
                 between = between + weight * np.outer(delta, delta)
             merged[label] = merged[label] + moments if label in merged else moments
         parts = {label: merged[label] for label in sorted(merged, key=_order)}
-        return LanguageMoments(parts, _merge(self.within, other.within, between))
-
-
-@dataclass(frozen=True, eq=False)
-class PairMoments:
-    """Joint moments of paired rows (x_i, y_i): what a linear map is fitted from.
-
-    Parameters
-    ----------
-    count : int
-        Number of pairs (of those that weigh anything).
-    mean_x, mean_y : ndarray of shape (d_x,), (d_y,)
-    cross : ndarray of shape (d_x, d_y)
-        Sum of outer products of the deviations of x and y.
-    square_x, square_y : float
-        Sums of squared deviations: the traces of the two scatters.
-    eps : float
-        Relative spacing of the arithmetic the products were summed in.
-    scatter_x, scatter_y : ndarray of shape (d_x, d_x), (d_y, d_y), optional
-        Kept only where a solver needs them: each costs as much as `cross`.
-    weight : float, optional
-        Sum of the pairs' weights; None: each weighs 1.
-    """
-
-    count: int
-    mean_x: np.ndarray
-    mean_y: np.ndarray
-    cross: np.ndarray
-    square_x: float
-    square_y: float
-    eps: float
-    scatter_x: np.ndarray | None = None
-    scatter_y: np.ndarray | None = None
-    weight: float | None = None
-
-    @classmethod
-    @silent()
-    def of(
-        cls,
-        X: Array,
-        Y: Array,
-        *,
-        scatter: bool = False,
-        scatter_y: bool = False,
-        weight: Array | None = None,
-    ) -> PairMoments:
-        """Moments of row i of X with row i of Y, in one pass.
-
-        Parameters
-        ----------
-        X, Y : arrays of shape (n_samples, d_x), (n_samples, d_y)
-            Of one kind and on one device.
-        scatter, scatter_y : bool, default=False
-            Also keep the scatter of X, and that of Y.
-        weight : array of shape (n_samples,), optional
-            How many times each pair counts, from :func:`posthoc_align._arrays.check_weight`.
-        """
-        xp = namespace(X)
-        wide = X if X.shape[1] >= Y.shape[1] else Y
-        compute = xp.float64 if xp.float64 in (X.dtype, Y.dtype) else xp.float32
-        shift_x, shift_y = (xp.astype(_mean_of_first(Z), compute) for Z in (X, Y))
-        sum_x, sum_y = zeros_on(X, (X.shape[1],)), zeros_on(X, (Y.shape[1],))
-        cross = zeros_on(X, (X.shape[1], Y.shape[1]))
-        xx = zeros_on(X, (X.shape[1], X.shape[1])) if scatter else None
-        yy = zeros_on(X, (Y.shape[1], Y.shape[1])) if scatter_y else None
-        squares = zeros_on(X, (2,))
-        for rows in blocks(wide, target=PRODUCT_BLOCK):
-            x = xp.astype(X[rows], compute, copy=False) - shift_x
-            y = xp.astype(Y[rows], compute, copy=False) - shift_y
-            wx, wy = x, y
-            if weight is not None:
-                times = xp.astype(weight[rows], compute, copy=False)[:, None]
-                wx, wy = times * x, times * y
-            sum_x, sum_y = sum_x + column_sums(wx), sum_y + column_sums(wy)
-            cross = cross + wx.T @ y
-            if xx is not None:
-                xx = xx + wx.T @ x
-            if yy is not None:
-                yy = yy + wy.T @ y
-            squares[0] += xp.reshape(wx, (-1,)) @ xp.reshape(x, (-1,))
-            squares[1] += xp.reshape(wy, (-1,)) @ xp.reshape(y, (-1,))
-        count, n = X.shape[0], float(X.shape[0])
-        if weight is not None:
-            count = int(xp.sum(xp.astype(weight > 0, xp.int64)))
-            n = float(xp.sum(xp.astype(weight, xp.float64)))
-        if not np.all(np.isfinite(to_host(squares))):
-            for name, Z in (("X", X), ("y", Y)):
-                if not np.isfinite(to_host(squares)[0 if name == "X" else 1]):
-                    explain_nonfinite(Z, name=name)
-        delta_x, delta_y = to_host(sum_x) / n, to_host(sum_y) / n
-        return cls(
-            count=count,
-            mean_x=to_host(shift_x) + delta_x,
-            mean_y=to_host(shift_y) + delta_y,
-            cross=to_host(cross) - n * np.outer(delta_x, delta_y),
-            square_x=max(0.0, float(squares[0]) - n * float(delta_x @ delta_x)),
-            square_y=max(0.0, float(squares[1]) - n * float(delta_y @ delta_y)),
-            eps=min(resolution(X), resolution(Y)),  # the wider type computes
-            scatter_x=None if xx is None else to_host(xx) - n * np.outer(delta_x, delta_x),
-            scatter_y=None if yy is None else to_host(yy) - n * np.outer(delta_y, delta_y),
-            weight=None if weight is None else n,
-        )
-
-    @property
-    def total(self) -> float:
-        """Sum of the pairs' weights."""
-        return float(self.count) if self.weight is None else self.weight
-
-    @property
-    def size(self) -> float:
-        """How many rows these are worth: a row of weight 2 is two, one of weight 1/2 is one."""
-        return max(float(self.count), self.total)
-
-    def __add__(self, other: PairMoments) -> PairMoments:
-        _require_width(len(self.mean_x), len(other.mean_x))
-        _require_width(len(self.mean_y), len(other.mean_y))
-        n = self.total + other.total
-        between = self.total * other.total / n
-        delta_x, delta_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-        share = other.total / n
-        weighted = self.weight is not None or other.weight is not None
-        return PairMoments(
-            count=self.count + other.count,
-            mean_x=self.mean_x + delta_x * share,
-            mean_y=self.mean_y + delta_y * share,
-            cross=self.cross + other.cross + between * np.outer(delta_x, delta_y),
-            square_x=self.square_x + other.square_x + between * float(delta_x @ delta_x),
-            square_y=self.square_y + other.square_y + between * float(delta_y @ delta_y),
-            eps=max(self.eps, other.eps),
-            scatter_x=_merge(self.scatter_x, other.scatter_x, between * np.outer(delta_x, delta_x)),
-            scatter_y=_merge(self.scatter_y, other.scatter_y, between * np.outer(delta_y, delta_y)),
-            weight=n if weighted else None,
-        )
-
-    def uncentred(self) -> PairMoments:
-        """The same sums about the origin instead of the means; the means read zero."""
-        n, mean_x, mean_y = self.total, self.mean_x, self.mean_y
-        return PairMoments(
-            count=self.count,
-            mean_x=np.zeros_like(mean_x),
-            mean_y=np.zeros_like(mean_y),
-            cross=self.cross + n * np.outer(mean_x, mean_y),
-            square_x=self.square_x + n * float(mean_x @ mean_x),
-            square_y=self.square_y + n * float(mean_y @ mean_y),
-            eps=self.eps,
-            scatter_x=_merge(self.scatter_x, np.zeros(()), n * np.outer(mean_x, mean_x)),
-            scatter_y=_merge(self.scatter_y, np.zeros(()), n * np.outer(mean_y, mean_y)),
-            weight=self.weight,
-        )
+        return LanguageMoments(parts, merge(self.within, other.within, between))
 
 
 @silent()
@@ -416,19 +268,17 @@ def _provisional_means(X: Array, codes: np.ndarray, counts: np.ndarray) -> Array
     order, starts = np.argsort(small, kind="stable"), np.cumsum(counts) - counts
     few = (order[start : start + min(n, 32)] for start, n in zip(starts, counts, strict=True))
     means = [xp.mean(upcast(X[index_like(at, X)]), axis=0) for at in few]
-    return _finite_or_zero(xp.stack(means))
+    return finite_or_zero(xp.stack(means))
 
 
-def _mean_of_first(X: Array) -> Array:
-    return _finite_or_zero(namespace(X).mean(upcast(X[: min(X.shape[0], 256)]), axis=0))
-
-
-def _finite_or_zero(X: Array) -> Array:
+def finite_or_zero(X: Array) -> Array:
+    """X with zeros for NaN and infinity."""
     xp = namespace(X)
     return xp.where(xp.isfinite(X), X, xp.zeros_like(X))
 
 
-def _merge(a: np.ndarray | None, b: np.ndarray | None, between: np.ndarray) -> np.ndarray | None:
+def merge(a: np.ndarray | None, b: np.ndarray | None, between: np.ndarray) -> np.ndarray | None:
+    """Sum of two second moments and of what the means add; None if either was not kept."""
     return None if a is None or b is None else a + b + between
 
 
@@ -436,6 +286,22 @@ def _labelled(moments: LanguageMoments) -> bool:
     """Whether the languages have names, be it as labels or in (language, class) cells."""
     label = next(iter(moments))
     return (label[0] if isinstance(label, tuple) else label) is not None
+
+
+def scatter_of(part: Moments) -> np.ndarray:
+    """The scatter of moments that must hold one.
+
+    Raises
+    ------
+    ValueError
+        If they hold none.
+    """
+    if part.scatter is None:
+        raise ValueError(
+            "These moments hold no scatter: take those of an estimator of the same class, or "
+            "accumulate with LanguageMoments.of(X, language, second='full')."
+        )
+    return part.scatter
 
 
 def _needed(value: np.ndarray | None) -> np.ndarray:
@@ -450,7 +316,8 @@ def _order(label: Label) -> tuple[str, Any]:
     return (type(label).__name__, label if label is not None else 0)
 
 
-def _require_width(a: int, b: int) -> None:
+def require_width(a: int, b: int) -> None:
+    """Raise unless moments to be merged are of one width."""
     if a != b:
         raise ValueError(
             f"Moments of width {a} and {b} cannot be merged: they come from different "

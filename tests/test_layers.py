@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "posthoc_align"
 
 FLOORS = {
     0: ("_arrays", "_blocks", "linalg"),
-    1: ("moments", "languages"),
+    1: ("moments", "pair_moments", "languages"),
     2: ("metrics",),
     3: ("align",),
     4: ("store", "_array_files", "_table_files", "datasets", "resampling"),

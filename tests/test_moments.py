@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from posthoc_align import moments as room
 from posthoc_align._blocks import blocks
-from posthoc_align.moments import LanguageMoments, Moments, PairMoments
+from posthoc_align.moments import LanguageMoments, Moments
+from posthoc_align.pair_moments import PairMoments
 
 FIELDS = ("mean", "squares", "scatter", "mean_x", "mean_y", "cross", "scatter_x", "scatter_y")
 

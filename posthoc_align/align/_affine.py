@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from posthoc_align._arrays import Array, check_rows, index_like, like, upcast
 from posthoc_align._blocks import route_rows
 from posthoc_align.align._base import UNSEEN, MomentTransformer, require_rows
+from posthoc_align.align._parameters import require_choice
 from posthoc_align.languages import check_language, factorize
 from posthoc_align.moments import LanguageMoments, Moments
 
@@ -209,8 +210,7 @@ class PerLanguageAffine(MomentTransformer):
         raise NotImplementedError(f"{type(self).__name__} must define _piece_of.")
 
     def _solve(self) -> None:
-        if self.unseen not in UNSEEN:
-            raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
+        require_choice("unseen", self.unseen, UNSEEN)
         parts = dict(self.moments_)
         require_rows(parts)
         self.languages_ = list(parts)

@@ -197,22 +197,6 @@ def known_labels(languages: list[Any]) -> list[Any]:
     return [label for label in languages if label is not None]
 
 
-def require_int(name: str, value: Any, least: int, most: int, why: str) -> int:
-    """Check a number of things to keep or remove.
-
-    Raises
-    ------
-    ValueError
-        Says `why` the range is what it is.
-    """
-    number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (number and least <= value <= most):
-        raise ValueError(
-            f"{name}={value!r} is out of range: {why}. Give an int from {least} to {most}, or None."
-        )
-    return int(value)
-
-
 def require_rows(moments: dict[Any, Moments] | LanguageMoments, least: int = 2) -> None:
     """Raise if a language has fewer rows than a mean or variance needs.
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from posthoc_align.align._parameters import require_choice
+
 Side = Literal["source", "target"] | None
 
 
@@ -51,8 +53,7 @@ def resolve_steps(preset: str, whiten: Any, reweight: Any, dewhiten: Any) -> Ste
     ValueError
         If the preset is unknown or a step is out of range.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset={preset!r} is not known: choose one of {tuple(PRESETS)}.")
+    require_choice("preset", preset, tuple(PRESETS))
     steps = PRESETS[preset]
     if whiten is not None:
         steps = replace(steps, whiten=bool(whiten))

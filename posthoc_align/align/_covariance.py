@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any, ClassVar
 
 import numpy as np
 
 from posthoc_align.align._affine import Affine, PerLanguageAffine
 from posthoc_align.align._base import known_labels
+from posthoc_align.align._means import within_scatter
 from posthoc_align.linalg import (
     EPS,
     check_shrinkage,
@@ -19,7 +18,7 @@ from posthoc_align.linalg import (
     shrunk_covariance,
     symmetric_power,
 )
-from posthoc_align.moments import Moments, Second
+from posthoc_align.moments import LanguageMoments, Moments, Second, scatter_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,23 +150,6 @@ def within(parts: dict[Any, Moments]) -> Moments:
     The differences between the languages' means are left out of the scatter: they would come back
     as a spread of all of them.
     """
-    pooled = reduce(add, parts.values())
-    scatter = reduce(add, (scatter_of(part) for part in parts.values()))
-    freedom = pooled.count - len(parts)
-    return Moments(freedom + 1, pooled.mean, scatter=scatter, eps=pooled.eps)
-
-
-def scatter_of(part: Moments) -> np.ndarray:
-    """The scatter of moments that must hold one.
-
-    Raises
-    ------
-    ValueError
-        If they hold none.
-    """
-    if part.scatter is None:
-        raise ValueError(
-            "These moments hold no scatter: take those of an estimator of the same class, or "
-            "accumulate with LanguageMoments.of(X, language, second='full')."
-        )
-    return part.scatter
+    moments = LanguageMoments(parts)
+    pooled, freedom = moments.pooled, moments.pooled.count - len(parts)
+    return Moments(freedom + 1, pooled.mean, scatter=within_scatter(moments), eps=pooled.eps)

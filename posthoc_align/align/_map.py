@@ -23,7 +23,7 @@ from posthoc_align._arrays import (
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks, map_rows
 from posthoc_align.align._affine import Affine
 from posthoc_align.align._base import MomentFitted
-from posthoc_align.moments import PairMoments
+from posthoc_align.pair_moments import PairMoments
 
 
 class SpaceMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

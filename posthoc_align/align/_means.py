@@ -74,10 +74,3 @@ def within_scatter(moments: LanguageMoments) -> np.ndarray:
             "with second='within' or 'full', or fit on rows."
         )
     return np.sum(scatters, axis=0)
-
-
-def total_scatter(moments: LanguageMoments) -> np.ndarray:
-    """The scatter of all rows about their common mean; raises as :func:`within_scatter`."""
-    means = np.stack([part.mean for part in moments.values()]) - moments.pooled.mean
-    counts = np.array([part.count for part in moments.values()])
-    return within_scatter(moments) + (means.T * counts) @ means

@@ -12,7 +12,7 @@ from scipy import linalg
 from posthoc_align._arrays import Array, like, namespace, to_host, upcast, zeros_on
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks
 from posthoc_align.linalg import numerical_rank, symmetric_eigen
-from posthoc_align.moments import PairMoments
+from posthoc_align.pair_moments import PairMoments
 
 
 @dataclass(frozen=True, eq=False)

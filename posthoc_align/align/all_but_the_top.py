@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from posthoc_align.align._affine import AffineTransformer, Removal
-from posthoc_align.align._base import require_int
-from posthoc_align.align._means import total_scatter
+from posthoc_align.align._parameters import require_int
 from posthoc_align.linalg import fix_signs, numerical_rank, symmetric_eigen
-from posthoc_align.moments import Moments, Second
+from posthoc_align.moments import Moments, Second, scatter_of
 
 
 class AllButTheTop(AffineTransformer):
@@ -103,7 +101,7 @@ class AllButTheTop(AffineTransformer):
                 "X has only 1 row (n_samples = 1), which has no principal components: pass at "
                 "least 2."
             )
-        axes, values = principal_axes(replace(pooled, scatter=total_scatter(self.moments_)))
+        axes, values = principal_axes(pooled)
         if len(axes) < wanted:
             warnings.warn(
                 f"AllButTheTop removes {len(axes)} components instead of {wanted}: the "
@@ -128,8 +126,7 @@ def wanted_components(n_components: int | None, width: int) -> int:
 
 def principal_axes(part: Moments) -> tuple[np.ndarray, np.ndarray]:
     """The axes along which rows vary, strongest first in rows, and the variance along all axes."""
-    assert part.scatter is not None
-    values, vectors = symmetric_eigen(part.scatter / part.count)
+    values, vectors = symmetric_eigen(scatter_of(part) / part.count)
     values, axes = values[::-1], vectors.T[::-1]
     # Squares of deviations are known to the rounding of squares of the rows themselves.
     size = max(float(part.mean @ part.mean), float(values[0]))

@@ -14,6 +14,7 @@ from posthoc_align._blocks import map_rows
 from posthoc_align.align._affine import apply_pieces
 from posthoc_align.align._base import LanguageTransformer
 from posthoc_align.align._map import explained_variance
+from posthoc_align.align._parameters import require_share
 
 
 class Blend(LanguageTransformer):
@@ -97,7 +98,7 @@ class Blend(LanguageTransformer):
             As the estimator takes them.
         """
         X = check_rows(self, X, reset=True)
-        self._check_strength()
+        require_share("strength", self.strength)
         given = {"language": language, "pair_id": pair_id}
         given = {name: value for name, value in given.items() if value is not None}
         fitted = clone(self.estimator)
@@ -133,7 +134,7 @@ class Blend(LanguageTransformer):
             Of X's kind, type and device.
         """
         check_is_fitted(self)
-        self._check_strength()
+        require_share("strength", self.strength)
         X = check_rows(self, X)
         full = self.estimator_.transform(upcast(X), **self._labels(language))
         if full.shape[1] != X.shape[1]:
@@ -176,7 +177,7 @@ class Blend(LanguageTransformer):
             If the estimator is not affine, or directions were removed at strength 1.
         """
         check_is_fitted(self)
-        self._check_strength()
+        require_share("strength", self.strength)
         if not hasattr(self.estimator_, "_pieces"):
             if self.strength == 1 and hasattr(self.estimator_, "inverse_transform"):
                 return self.estimator_.inverse_transform(X, **self._labels(language))
@@ -192,12 +193,6 @@ class Blend(LanguageTransformer):
     def _labels(self, language: Any) -> dict[str, Any]:
         """The keyword for the estimator: maps know of no languages."""
         return {"language": language} if isinstance(self.estimator_, LanguageTransformer) else {}
-
-    def _check_strength(self) -> None:
-        if not (isinstance(self.strength, (int, float)) and 0 <= self.strength <= 1):
-            raise ValueError(
-                f"strength={self.strength!r} is out of range: give a number from 0 to 1."
-            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows
 from posthoc_align.align._affine import Affine
-from posthoc_align.align._base import require_int
 from posthoc_align.align._cca_steps import Side, Steps, resolve_steps
 from posthoc_align.align._map import PairedMap, _affine, explained_variance
+from posthoc_align.align._parameters import require_int, require_number
 from posthoc_align.linalg import (
     fix_signs,
     numerical_rank,
@@ -20,7 +21,7 @@ from posthoc_align.linalg import (
     shrunk_covariance,
     symmetric_eigen,
 )
-from posthoc_align.moments import PairMoments
+from posthoc_align.pair_moments import PairMoments
 
 
 class CCAMap(PairedMap):
@@ -211,14 +212,12 @@ class CCAMap(PairedMap):
     def _check_parameters(self) -> tuple[Steps, float]:
         """The steps, of the preset where no parameter says otherwise, and the damping."""
         steps = resolve_steps(self.preset, self.whiten, self.reweight, self.dewhiten)
-        if self.penalty != "auto" and not _at_least_zero(self.penalty):
-            raise ValueError(
-                f"penalty={self.penalty!r} is out of range: give a number >= 0, or 'auto'."
-            )
+        if self.penalty != "auto":
+            expected = "a number >= 0, or 'auto'"
+            require_number("penalty", self.penalty, Real, _at_least_zero, expected)
         if self.damping is None:
             return steps, float(steps.reweight[1] > 0)
-        if not _at_least_zero(self.damping):
-            raise ValueError(f"damping={self.damping!r} is out of range: give a number >= 0.")
+        require_number("damping", self.damping, Real, _at_least_zero, "a number >= 0")
         return steps, float(self.damping)
 
     def _whitener(
@@ -307,9 +306,8 @@ class _Whitener:
     penalty: float
 
 
-def _at_least_zero(value: Any) -> bool:
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return number and 0 <= value < np.inf
+def _at_least_zero(value: float) -> bool:
+    return 0 <= value < np.inf
 
 
 def _damped_inverse(matrix: np.ndarray, damping: float, eps: float) -> np.ndarray:

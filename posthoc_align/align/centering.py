@@ -12,7 +12,9 @@ from posthoc_align._blocks import gather, map_rows
 from posthoc_align.align._affine import Affine
 from posthoc_align.align._base import UNSEEN, MomentTransformer, known_labels, require_rows
 from posthoc_align.align._cells import cell_moments
+from posthoc_align.align._parameters import require_choice
 from posthoc_align.languages import check_language, factorize
+from posthoc_align.linalg import check_shrinkage
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
 
@@ -126,15 +128,8 @@ class LanguageCentering(MomentTransformer):
         return cell_moments(X, y, labels, self._second(), name="class_balanced=True")
 
     def _check_parameters(self) -> None:
-        if self.unseen not in UNSEEN:
-            raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
-        shrinkage = self.shrinkage
-        if shrinkage != "auto" and not (
-            isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1
-        ):
-            raise ValueError(
-                f"shrinkage={shrinkage!r} is out of range: give a number from 0 to 1, or 'auto'."
-            )
+        require_choice("unseen", self.unseen, UNSEEN)
+        check_shrinkage(self.shrinkage)
 
     def _parts(self) -> dict[Any, Moments]:
         """Moments of each language, of equal class weights where asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from posthoc_align._arrays import (
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks, require_finite, silent
 from posthoc_align.align._affine import Removal, apply_pieces
 from posthoc_align.align._base import LanguageTransformer
+from posthoc_align.align._parameters import require_number
 from posthoc_align.align.all_but_the_top import principal_axes, wanted_components
 from posthoc_align.languages import check_language
 from posthoc_align.moments import LanguageMoments, Moments
@@ -156,12 +158,9 @@ class ClusterIsotropy(LanguageTransformer):
         return self
 
     def _check_parameters(self, n_rows: int) -> None:
-        counts = {"n_clusters": self.n_clusters, "max_iter": self.max_iter}
-        for name, value in counts.items():
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r} is out of range: give an int from 1 on.")
-        if not (isinstance(self.tol, (int, float, np.number)) and 0 <= self.tol < np.inf):
-            raise ValueError(f"tol={self.tol!r} is out of range: give a number from 0 on.")
+        for name in ("n_clusters", "max_iter"):
+            require_number(name, getattr(self, name), Integral, lambda n: n >= 1, "an int >= 1")
+        require_number("tol", self.tol, Real, lambda t: 0 <= t < np.inf, "a number >= 0")
         if n_rows < max(2, self.n_clusters):
             raise ValueError(
                 f"X has too few rows (n_samples = {n_rows}) for n_clusters={self.n_clusters}: "

@@ -19,6 +19,7 @@ from posthoc_align._arrays import (
 )
 from posthoc_align._blocks import require_finite
 from posthoc_align.align._affine import Affine, AffineTransformer
+from posthoc_align.align._parameters import require_share
 from posthoc_align.languages import check_pair_id, is_paired
 from posthoc_align.linalg import check_shrinkage, shrunk_covariance, symmetric_power
 from posthoc_align.moments import LanguageMoments, Moments
@@ -126,8 +127,7 @@ class ConceptWhitening(AffineTransformer):
         return self.fit(X, y, **fit_params).transform(X)
 
     def _solve(self) -> None:
-        if not (isinstance(self.power, (int, float)) and 0 <= self.power <= 1):
-            raise ValueError(f"power={self.power!r} is out of range: give a number from 0 to 1.")
+        require_share("power", self.power)
         check_shrinkage(self.shrinkage)
         part, width = self.moments_[None], self.moments_.n_features
         self.languages_, self.matrix_, self.shrinkage_ = [None], np.eye(width), 1.0

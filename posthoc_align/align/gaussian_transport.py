@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from posthoc_align.align._affine import Piece
 from posthoc_align.align._covariance import Covariance, CovarianceMatching, MatchedAffine
+from posthoc_align.align._parameters import require_number
 from posthoc_align.linalg import EPS, nearest_isometry, symmetric_power
 from posthoc_align.moments import Moments
 
@@ -141,10 +143,8 @@ class GaussianTransport(CovarianceMatching):
         return np.array([piece.distance for piece in self.pieces_])  # type: ignore[union-attr]
 
     def _solve_reference(self, parts: dict[Any, Moments]) -> None:
-        if not (isinstance(self.max_iter, (int, np.integer)) and self.max_iter >= 1):
-            raise ValueError(f"max_iter={self.max_iter!r} is no number of steps: give 1 or more.")
-        if not (isinstance(self.tol, (int, float)) and self.tol >= 0):
-            raise ValueError(f"tol={self.tol!r} is no tolerance: give a small positive number.")
+        require_number("max_iter", self.max_iter, Integral, lambda n: n >= 1, "an int >= 1")
+        require_number("tol", self.tol, Real, lambda t: t >= 0, "a small positive number")
         self.n_iter_ = 1
         super()._solve_reference(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,10 +13,11 @@ from sklearn.base import clone
 from posthoc_align._arrays import check_rows, to_host
 from posthoc_align.align._affine import AffineTransformer, Removal
 from posthoc_align.align._base import require_rows
-from posthoc_align.align._means import size_of_rows, total_scatter, within_scatter
+from posthoc_align.align._means import size_of_rows, within_scatter
+from posthoc_align.align._parameters import require_number
 from posthoc_align.languages import check_language
 from posthoc_align.linalg import EPS, numerical_rank
-from posthoc_align.moments import Second
+from posthoc_align.moments import Second, scatter_of
 
 
 class INLP(AffineTransformer):
@@ -130,9 +132,8 @@ class INLP(AffineTransformer):
                 f"INLP fits {type(self.classifier).__name__} on rows, but got moments: call fit, "
                 "or leave classifier=None for the ridge classifier, which moments suffice for."
             )
-        if not (isinstance(self.penalty, (int, float, np.number)) and 0 < self.penalty < np.inf):
-            raise ValueError(f"penalty={self.penalty!r} is out of range: give a number above 0.")
-        scatter = total_scatter(self.moments_)
+        require_number("penalty", self.penalty, Real, lambda p: 0 < p < np.inf, "a number above 0")
+        scatter = scatter_of(self.moments_.pooled)
         self._remove(lambda removed, axes: _ridge_space(scatter, self.penalty, removed, axes))
 
     def _remove(self, space_of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
@@ -140,14 +141,9 @@ class INLP(AffineTransformer):
 
         `space_of` also gets the axes along which the means still differ; both in rows.
         """
-        if self.n_rounds is not None and not (
-            isinstance(self.n_rounds, (int, np.integer))
-            and not isinstance(self.n_rounds, bool)
-            and self.n_rounds >= 0
-        ):
-            raise ValueError(
-                f"n_rounds={self.n_rounds!r} is out of range: give an int from 0 on, or None."
-            )
+        if self.n_rounds is not None:
+            expected = "an int from 0 on, or None"
+            require_number("n_rounds", self.n_rounds, Integral, lambda n: n >= 0, expected)
         moments, width = self.moments_, self.moments_.n_features
         require_rows(moments)
         pooled, size = moments.pooled, size_of_rows(moments)

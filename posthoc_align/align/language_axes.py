@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from posthoc_align.align._affine import Affine, AffineTransformer, Removal
-from posthoc_align.align._base import require_int, require_rows
+from posthoc_align.align._base import require_rows
 from posthoc_align.align._means import axes_of_means, within_scatter
+from posthoc_align.align._parameters import require_choice, require_int
 from posthoc_align.linalg import EPS, fix_signs, inverse_root, shrunk_covariance
 from posthoc_align.moments import Second
 
@@ -113,8 +114,7 @@ class LanguageAxes(AffineTransformer):
         return "within"
 
     def _solve(self) -> None:
-        if self.keep not in KEEP:
-            raise ValueError(f"keep={self.keep!r} is not known: choose one of {KEEP}.")
+        require_choice("keep", self.keep, KEEP)
         require_rows(self.moments_)
         most = len(self.moments_) - 1
         why = f"{most + 1} languages are told apart along at most L - 1 = {most} axes"

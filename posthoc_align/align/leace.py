@@ -9,9 +9,10 @@ import numpy as np
 from posthoc_align._arrays import Array
 from posthoc_align.align._affine import Affine, AffineTransformer, Piece, Removal, apply_pieces
 from posthoc_align.align._base import require_rows
-from posthoc_align.align._means import axes_of_means, total_scatter
+from posthoc_align.align._means import axes_of_means
+from posthoc_align.align._parameters import require_choice
 from posthoc_align.linalg import EPS, check_shrinkage, inverse_root, shrunk_covariance
-from posthoc_align.moments import Second
+from posthoc_align.moments import Second, scatter_of
 
 METHODS = ("leace", "orthogonal", "oracle")
 
@@ -120,16 +121,16 @@ class LEACE(AffineTransformer):
         return "within" if self.method == "leace" else "diagonal"
 
     def _solve(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method={self.method!r} is not known: choose one of {METHODS}.")
+        require_choice("method", self.method, METHODS)
         check_shrinkage(self.shrinkage)
         require_rows(self.moments_)
         axes, _, _ = axes_of_means(self.moments_, len(self.moments_) - 1, type(self).__name__)
         pooled = self.moments_.pooled
         drop, self.shrinkage_ = axes.T, 0.0
         if self.method == "leace":
-            scatter = total_scatter(self.moments_)
-            covariance, self.shrinkage_ = shrunk_covariance(scatter, pooled.count, self.shrinkage)
+            covariance, self.shrinkage_ = shrunk_covariance(
+                scatter_of(pooled), pooled.count, self.shrinkage
+            )
             whiten = inverse_root(covariance, eps=EPS if self.shrinkage_ else pooled.eps)
             drop = whiten @ np.linalg.pinv(axes @ whiten)
         self.languages_ = list(self.moments_)

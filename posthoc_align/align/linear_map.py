@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import ClassVar, Self
 
 import numpy as np
 
 from posthoc_align._arrays import Array
 from posthoc_align.align._map import PairedMap
+from posthoc_align.align._parameters import require_choice, require_number
 from posthoc_align.align._penalty import Ridge, best_penalty, generalized, leave_one_out, scatter_of
 from posthoc_align.linalg import nearest_isometry, shrunk_covariance
-from posthoc_align.moments import PairMoments
+from posthoc_align.pair_moments import PairMoments
 
 PRIORS = ("identity", "zero", "procrustes")
 METRICS = ("identity", "within-concept")
@@ -149,15 +151,11 @@ class LinearMap(PairedMap):
         return PairMoments.of(X, y, scatter=True, scatter_y=within, weight=weight)
 
     def _check_parameters(self) -> None:
-        if self.prior not in PRIORS:
-            raise ValueError(f"prior={self.prior!r} is not known: choose one of {PRIORS}.")
-        if self.metric not in METRICS:
-            raise ValueError(f"metric={self.metric!r} is not known: choose one of {METRICS}.")
-        penalty = self.penalty
-        if penalty != "auto" and not (
-            isinstance(penalty, (int, float, np.number)) and 0 <= penalty < np.inf
-        ):
-            raise ValueError(f"penalty={penalty!r} is out of range: give a number >= 0, or 'auto'.")
+        require_choice("prior", self.prior, PRIORS)
+        require_choice("metric", self.metric, METRICS)
+        if self.penalty != "auto":
+            expected = "a number >= 0, or 'auto'"
+            require_number("penalty", self.penalty, Real, lambda p: 0 <= p < np.inf, expected)
 
     def _problem(self) -> Ridge:
         self._check_parameters()

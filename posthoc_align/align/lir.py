@@ -7,9 +7,8 @@ import warnings
 import numpy as np
 
 from posthoc_align.align._affine import PerLanguageAffine, Piece, Removal
-from posthoc_align.align._covariance import scatter_of
 from posthoc_align.linalg import EPS, fix_signs, numerical_rank
-from posthoc_align.moments import Moments, Second
+from posthoc_align.moments import Moments, Second, scatter_of
 
 
 class LIR(PerLanguageAffine):

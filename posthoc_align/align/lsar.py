@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from posthoc_align.align._affine import AffineTransformer, Removal
-from posthoc_align.align._base import require_int, require_rows
+from posthoc_align.align._base import require_rows
 from posthoc_align.align._means import axes_of_means
+from posthoc_align.align._parameters import require_int
 from posthoc_align.moments import Second
 
 

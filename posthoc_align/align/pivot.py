@@ -20,6 +20,7 @@ from posthoc_align._arrays import (
 )
 from posthoc_align._blocks import require_finite
 from posthoc_align.align._base import UNSEEN
+from posthoc_align.align._parameters import require_choice
 from posthoc_align.align._routed import RoutedAligner, fit_recipe, take
 from posthoc_align.align.procrustes import Procrustes
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe
@@ -145,8 +146,7 @@ class PivotAligner(RoutedAligner):
             meant for the head.
         """
         X = check_rows(self, X, reset=True)
-        if self.unseen not in UNSEEN:
-            raise ValueError(f"unseen={self.unseen!r} is not known: choose one of {UNSEEN}.")
+        require_choice("unseen", self.unseen, UNSEEN)
         steps = parse_recipe(self.recipe)
         labels = check_language(language, X.shape[0])
         weight = check_weight(sample_weight, X)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from posthoc_align.align._affine import Affine, PerLanguageAffine, Piece
 from posthoc_align.align._base import known_labels
-from posthoc_align.align._covariance import scatter_of
+from posthoc_align.align._parameters import require_number
 from posthoc_align.linalg import fix_signs, numerical_rank, symmetric_eigen
-from posthoc_align.moments import Moments, Second
+from posthoc_align.moments import Moments, Second, scatter_of
 
 
 class LanguageSubspaceShift(PerLanguageAffine):
@@ -122,11 +123,8 @@ class LanguageSubspaceShift(PerLanguageAffine):
 
     def _goal(self, parts: dict[Any, Moments]) -> Moments:
         """The moments of the language that all are moved to."""
-        number = isinstance(self.variance, (int, float)) and not isinstance(self.variance, bool)
-        if not (number and 0 < self.variance <= 1):
-            raise ValueError(
-                f"variance={self.variance!r} is out of range: give a share above 0, at most 1."
-            )
+        expected = "a share above 0, at most 1"
+        require_number("variance", self.variance, Real, lambda v: 0 < v <= 1, expected)
         if self.to is None and len(parts) == 1:
             return next(iter(parts.values()))
         if self.to not in list(parts):

@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, cast_like, check_rows, like, upcast
 from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
-from posthoc_align.align._base import MomentTransformer, require_int
+from posthoc_align.align._base import MomentTransformer
 from posthoc_align.align._cells import cell_moments
 from posthoc_align.align._means import size_of_rows, within_scatter
+from posthoc_align.align._parameters import require_int, require_share
 from posthoc_align.languages import check_language
 from posthoc_align.linalg import (
     EPS,
@@ -203,11 +204,7 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
 
     def _check_parameters(self) -> None:
         check_shrinkage(self.shrinkage)
-        number = isinstance(self.trade_off, (int, float, np.number))
-        if not (number and not isinstance(self.trade_off, bool) and 0 <= self.trade_off <= 1):
-            raise ValueError(
-                f"trade_off={self.trade_off!r} is out of range: give a number from 0 to 1."
-            )
+        require_share("trade_off", self.trade_off)
 
     def _wanted(self, n_classes: int, width: int) -> int:
         if n_classes < 2:

@@ -112,11 +112,11 @@ def test_too_few_passes_are_warned_of():
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"n_clusters": 0}, "n_clusters=0 is out of range: give an int from 1 on"),
+        ({"n_clusters": 0}, "n_clusters=0 is out of range: give an int >= 1"),
         ({"n_clusters": 301}, r"n_samples = 300\) for n_clusters=301: pass at least as many"),
         ({"n_components": 9}, r"n_components=9 .* Give an int from 0 to 8"),
         ({"max_iter": 1.5}, "max_iter=1.5 is out of range"),
-        ({"tol": -1}, "tol=-1 is out of range: give a number from 0 on"),
+        ({"tol": -1}, "tol=-1 is out of range: give a number >= 0"),
     ],
 )
 def test_parameters_out_of_range_are_refused_at_fit(parameters, says):

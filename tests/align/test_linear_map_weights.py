@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_score
 from posthoc_align import CCAMap, LinearMap, PivotAligner, Procrustes
 from posthoc_align.datasets import load_parallel_topics
 from posthoc_align.metrics import weak_alignment
-from posthoc_align.moments import PairMoments
+from posthoc_align.pair_moments import PairMoments
 
 PRIORS = ["identity", "zero", "procrustes"]
 METRICS = ["identity", "within-concept"]
