@@ -11,13 +11,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from posthoc_align._arrays import check_rows, check_target, index_like, like, to_host
+from posthoc_align._arrays import index_like, like, to_host
 from posthoc_align.align._map import SpaceMap
 from posthoc_align.align._parameters import require_choice, require_number
 from posthoc_align.align._training.adversary import Game, Rules, Tensor, play, quality
 from posthoc_align.align._training.optimise import Schedule
 from posthoc_align.align._transport.clouds import Clouds
-from posthoc_align.align._transport.problem import require_cloud
+from posthoc_align.align._transport.problem import two_clouds
 from posthoc_align.linalg import EPS, nearest_isometry
 
 JUDGED = 10_000  # rows of either cloud that a map is judged by, as in MUSE
@@ -239,10 +239,7 @@ class AdversarialMap(SpaceMap):
             Target cloud, of any number of rows, of X's kind and on X's device.
         """
         self._check_parameters()
-        X = check_rows(self, X, reset=True)
-        y = check_target(y, X, same_length=False)
-        require_cloud(X.shape[0], "X")
-        require_cloud(y.shape[0], "y")
+        X, y = two_clouds(self, X, y)
         if self.start == "identity" and X.shape[1] != y.shape[1]:
             raise ValueError(
                 f"X has {X.shape[1]} features and y has {y.shape[1]}: start='identity' needs "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, NoReturn, Self
 
@@ -25,22 +24,12 @@ from posthoc_align._arrays import (
 from posthoc_align._blocks import require_finite
 from posthoc_align.align._parameters import require_choice, require_number
 from posthoc_align.align._training.forms import FORMS, STARTS, apply_form, rescaled
-from posthoc_align.align._training.losses import (
-    rcsls_loss,
-    same_length,
-    softmax_loss,
-    squared_loss,
-    triplet_loss,
-    unit,
-)
+from posthoc_align.align._training.losses import MARGINS, pair_loss, same_length
 from posthoc_align.align._training.optimise import Schedule
-from posthoc_align.align._training.pairs import PROJECTIONS, PairLoss, train_map
+from posthoc_align.align._training.pairs import PROJECTIONS, train_map
 from posthoc_align.align._training.trained_map import TrainedMap
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
-
-MARGINS = {"infonce": 0.0, "additive_margin": 0.3, "triplet": 0.2}
-"""What each loss over cosines takes off a true pair by default."""
 
 LEAST_HELD_OUT = 8  # a loss over fewer held-out pairs is mostly noise
 
@@ -299,7 +288,15 @@ class ContrastiveMap(TrainedMap):
         run, weights = train_map(
             x,
             y,
-            self._pair_loss(pools),
+            pair_loss(
+                self.loss,
+                pools=pools,
+                temperature=self.temperature,
+                margin=self.margin,
+                symmetric=self.symmetric,
+                same_side=self.negatives == "all",
+                neighbors=self.neighbors,
+            ),
             form=self.form,
             start=self.start,
             rank=self.rank,
@@ -330,22 +327,6 @@ class ContrastiveMap(TrainedMap):
         if rate is None:
             rate = 5e-3 if self.batch_size else 1.0
         return Schedule(self.batch_size, rate, self.max_epochs, self.patience)
-
-    def _pair_loss(self, pools: list[Any]) -> PairLoss:
-        """The loss of mapped rows and their targets; it may ask for more rows to be mapped."""
-        if self.loss == "mse":
-            return lambda z, y, mapped: squared_loss(z, y)
-        if self.loss == "rcsls":
-            return partial(rcsls_loss, pools=pools, neighbors=self.neighbors)
-        settings: dict[str, Any] = {
-            "margin": MARGINS[self.loss] if self.margin is None else self.margin,
-            "symmetric": self.symmetric,
-            "same_side": self.negatives == "all",
-        }
-        if self.loss == "triplet":
-            return lambda z, y, mapped: triplet_loss(unit(z), unit(y), **settings)
-        settings["temperature"] = self.temperature
-        return lambda z, y, mapped: softmax_loss(unit(z), unit(y), **settings)
 
     def _tensor(self, rows: Array, X: Array, mean: np.ndarray) -> Any:
         """Centred rows as a tensor where training runs, in the type X is computed in."""

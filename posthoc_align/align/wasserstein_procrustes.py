@@ -13,13 +13,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from posthoc_align._arrays import check_rows, check_target, like, resolution, to_host
+from posthoc_align._arrays import like, resolution, to_host
 from posthoc_align.align._map import SpaceMap
 from posthoc_align.align._parameters import require_choice, require_number
 from posthoc_align.align._transport.clouds import Clouds, cost_and_images, require_memory
 from posthoc_align.align._transport.convex_start import convex_start
 from posthoc_align.align._transport.plans import gauge, inner_cost, scale_kernel
-from posthoc_align.align._transport.problem import require_cloud
+from posthoc_align.align._transport.problem import two_clouds
 from posthoc_align.linalg import nearest_isometry
 
 STARTS = ("identity", "convex")
@@ -158,10 +158,7 @@ class WassersteinProcrustes(SpaceMap):
             Target cloud, of any number of rows, of X's kind and on X's device.
         """
         self._check_parameters()
-        X = check_rows(self, X, reset=True)
-        y = check_target(y, X, same_length=False)
-        require_cloud(X.shape[0], "X")
-        require_cloud(y.shape[0], "y")
+        X, y = two_clouds(self, X, y)
         if self.start == "identity" and X.shape[1] != y.shape[1]:
             raise ValueError(
                 f"X has {X.shape[1]} features and y has {y.shape[1]}: start='identity' needs "

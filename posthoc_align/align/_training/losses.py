@@ -9,9 +9,42 @@ of several languages). ``unit`` has scaled both where a loss speaks of cosines.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 Tensor = Any
+
+PairLoss = Callable[..., Tensor]
+"""``loss(z, y, mapped=...)`` of mapped rows and targets; ``mapped`` maps more rows."""
+
+MARGINS = {"infonce": 0.0, "additive_margin": 0.3, "triplet": 0.2}
+"""What each loss over cosines takes off a true pair by default."""
+
+
+def pair_loss(
+    name: str,
+    *,
+    pools: Sequence[Tensor],
+    temperature: float,
+    margin: float | None,
+    symmetric: bool,
+    same_side: bool,
+    neighbors: int,
+) -> PairLoss:
+    """Return the loss of that name; each takes of the settings what it has a use for."""
+    if name == "mse":
+        return lambda z, y, mapped: squared_loss(z, y)
+    if name == "rcsls":
+        return partial(rcsls_loss, pools=pools, neighbors=neighbors)
+    settings: dict[str, Any] = {
+        "margin": MARGINS[name] if margin is None else margin,
+        "symmetric": symmetric,
+        "same_side": same_side,
+    }
+    if name == "triplet":
+        return lambda z, y, mapped: triplet_loss(unit(z), unit(y), **settings)
+    settings["temperature"] = temperature
+    return lambda z, y, mapped: softmax_loss(unit(z), unit(y), **settings)
 
 
 def unit(x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,9 @@ from posthoc_align.align._training.forms import (
     orthonormalise,
     start_matrix,
 )
+from posthoc_align.align._training.losses import PairLoss
 from posthoc_align.align._training.optimise import Descent, Schedule, Tensor, Weights, descend
 from posthoc_align.linalg import nearest_isometry
-
-PairLoss = Callable[..., Tensor]
-"""``loss(z, y, mapped=...)`` of mapped rows and targets; ``mapped`` maps more rows."""
 
 PROJECTIONS = {"orthogonal": orthonormalise, "spectral": clip_spectrum}
 

@@ -12,7 +12,7 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from posthoc_align._arrays import Array
+from posthoc_align._arrays import Array, check_rows, check_target
 from posthoc_align.align._parameters import require_choice, require_number
 from posthoc_align.align._transport.batches import draw_batches, solve_batches
 from posthoc_align.align._transport.classes import class_codes, solve_classes
@@ -68,13 +68,17 @@ def check_parameters(options: Any, *, labelled: bool) -> None:
         )
 
 
-def require_cloud(rows: int, name: str) -> None:
-    """Raise for a cloud of a single row."""
-    if rows < 2:
-        raise ValueError(
-            f"{name} has only {rows} row (n_samples = {rows}); at least 2 are needed on "
-            "either side, since one row is no cloud. Add rows."
-        )
+def two_clouds(estimator: Any, X: Any, y: Any) -> tuple[Array, Array]:
+    """Check the unpaired rows of both spaces, and that either side has two of them at least."""
+    X = check_rows(estimator, X, reset=True)
+    y = check_target(y, X, same_length=False)
+    for name, cloud in (("X", X), ("y", y)):
+        if cloud.shape[0] < 2:
+            raise ValueError(
+                f"{name} has only {cloud.shape[0]} row (n_samples = {cloud.shape[0]}); at least 2 "
+                "are needed on either side, since one row is no cloud. Add rows."
+            )
+    return X, y
 
 
 def require_equal_width(X: Array, y: Array) -> None:
