@@ -14,14 +14,69 @@ import numpy as np
 
 from posthoc_align._arrays import labels_to_host
 
+LEVEL = "language"
+"""What the level of a pandas index that holds language labels is called."""
 
-def check_language(language: Any, n_rows: int) -> np.ndarray | None:
+
+def language_of(X: Any, language: Any, language_from: str | None = None) -> Any:
+    """Return the labels that were passed, or else those in the index of the data frame X.
+
+    An index stays with its rows wherever scikit-learn cuts and shuffles a data frame, also where
+    it hands on no metadata: string scorers, ``cross_val_predict``, calibration, stacking, a
+    fitted search. A step that returns a plain array loses it, and so does bagging.
+
+    Parameters
+    ----------
+    X : array or data frame of n_samples rows
+        As it came: what makes it an array drops the index. A polars frame has none.
+    language : None, str, int, or array-like of shape (n_samples,)
+        Labels that were passed; they win over the index.
+    language_from : {"index"}, optional
+        "index": without labels, the index must have a level ``language``. None: it may have one.
+
+    Returns
+    -------
+    None, str, int, or array-like of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If labels must be in the index and are not.
+    """
+    if language_from not in (None, "index"):
+        raise ValueError(
+            f"language_from={language_from!r} is not known: choose 'index', which reads the level "
+            "'language' of a pandas index, or None, which does so where it is there."
+        )
+    if language is not None:
+        return language
+    levels = getattr(getattr(X, "index", None), "names", None)  # a list's index is a method
+    if levels is not None and LEVEL in levels:
+        return X.index.get_level_values(LEVEL)
+    if language_from is None:
+        return None
+    found = "no index" if levels is None else f"an index with the levels {list(levels)}"
+    raise ValueError(
+        f"language_from='index', but X came as a {type(X).__name__} with {found}; expected a "
+        "pandas DataFrame whose index has a level named 'language' (polars has no index). If X had "
+        "one, a step before this returned a plain array: call set_output(transform='pandas') on "
+        "the pipeline. Otherwise name the level, X.index.name = 'language', or pass language= "
+        "(inside a Pipeline by scikit-learn's metadata routing)."
+    )
+
+
+def check_language(
+    language: Any, n_rows: int, *, name: str = "language", of: str = "X"
+) -> np.ndarray | None:
     """Return one label a row, or None if no language was given.
 
     Parameters
     ----------
     language : None, str, int, or array-like of shape (n_rows,)
         A scalar stands for every row.
+    n_rows : int
+    name, of : str
+        What error messages call the labels and the array they belong to.
 
     Returns
     -------
@@ -40,16 +95,16 @@ def check_language(language: Any, n_rows: int) -> np.ndarray | None:
     if labels.ndim == 0:
         if not isinstance(labels.item(), (str, int)) or isinstance(labels.item(), bool):
             raise ValueError(
-                f"language={language!r} is neither text nor an integer: labels must be all str or "
+                f"{name}={language!r} is neither text nor an integer: labels must be all str or "
                 "all int, one label a row or one for the whole batch."
             )
         return np.full(n_rows, labels.item())
     if labels.shape != (n_rows,):
         raise ValueError(
-            f"language has shape {labels.shape} but X has {n_rows} rows: pass one label a row, "
+            f"{name} has shape {labels.shape} but {of} has {n_rows} rows: pass one label a row, "
             "or one scalar for the whole batch."
         )
-    return _plain(labels, "language")
+    return _plain(labels, name)
 
 
 def _told_apart(values: Any) -> np.ndarray:
@@ -110,8 +165,15 @@ def unseen_error(unknown: Sequence[Any], known: Sequence[Any], cure: str) -> Val
     return ValueError(f"Unseen language {list(unknown)}: this estimator was {fitted}. {cure}")
 
 
-def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
+def check_pair_id(pair_id: Any, n_rows: int, *, name: str = "pair_id", of: str = "X") -> np.ndarray:
     """Return one id a row as a str or int array, and -1 or "" where a row is unpaired.
+
+    Parameters
+    ----------
+    pair_id : array-like of shape (n_rows,)
+    n_rows : int
+    name, of : str
+        What error messages call the ids and the array they belong to.
 
     Raises
     ------
@@ -121,7 +183,7 @@ def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
     ids = _told_apart(pair_id)
     if ids.shape != (n_rows,):
         raise ValueError(
-            f"pair_id has shape {ids.shape} but X has {n_rows} rows: pass one id a row, "
+            f"{name} has shape {ids.shape} but {of} has {n_rows} rows: pass one id a row, "
             "-1 or None where a row has no translation."
         )
     if ids.dtype.kind in "OfU":
@@ -129,11 +191,11 @@ def check_pair_id(pair_id: Any, n_rows: int) -> np.ndarray:
         present = ids[~missing]
         if present.dtype.kind == "f" and np.all(present == np.floor(present)):
             present = present.astype(np.int64)
-        present = _plain(present, "pair_id") if present.size else present.astype(np.int64)
+        present = _plain(present, name) if present.size else present.astype(np.int64)
         unpaired: Any = "" if present.dtype.kind == "U" else -1
         ids = np.full(n_rows, unpaired, dtype=present.dtype)
         ids[~missing] = present
-    return _plain(ids, "pair_id")
+    return _plain(ids, name)
 
 
 def is_paired(pair_id: np.ndarray) -> np.ndarray:

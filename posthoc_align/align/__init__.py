@@ -6,11 +6,13 @@ Language transformers: ``centering``, ``scaling``, ``whitening``, ``gaussian_tra
 Maps between two spaces: ``procrustes``, ``linear_map``, ``cca``, ``contrastive``; without pairs
 ``transport``, ``wasserstein_procrustes``, ``adversarial``.
 Aligners of many languages: ``pivot``, ``shared``, ``consensus``, ``self_learning``.
-Around them: ``blend``, ``layerwise``, ``layer_mixing``, ``meta_embedding``.
+Around them: ``anchored``, ``blend``, ``frozen``, ``identity``, ``layerwise``,
+``layer_mixing``, ``meta_embedding``.
 """
 
 from posthoc_align.align.adversarial import AdversarialMap
 from posthoc_align.align.all_but_the_top import AllButTheTop
+from posthoc_align.align.anchored import Anchored
 from posthoc_align.align.blend import Blend
 from posthoc_align.align.cca import CCAMap
 from posthoc_align.align.centering import LanguageCentering
@@ -18,7 +20,9 @@ from posthoc_align.align.cluster_isotropy import ClusterIsotropy
 from posthoc_align.align.concept_whitening import ConceptWhitening
 from posthoc_align.align.consensus import ConsensusAligner
 from posthoc_align.align.contrastive import ContrastiveMap
+from posthoc_align.align.frozen import FrozenAligner, freeze
 from posthoc_align.align.gaussian_transport import GaussianTransport
+from posthoc_align.align.identity import Identity
 from posthoc_align.align.inlp import INLP
 from posthoc_align.align.language_axes import LanguageAxes
 from posthoc_align.align.layer_mixing import LayerMixing
@@ -46,13 +50,16 @@ __all__ = [
     "LSAR",
     "AdversarialMap",
     "AllButTheTop",
+    "Anchored",
     "Blend",
     "CCAMap",
     "ClusterIsotropy",
     "ConceptWhitening",
     "ConsensusAligner",
     "ContrastiveMap",
+    "FrozenAligner",
     "GaussianTransport",
+    "Identity",
     "LanguageAxes",
     "LanguageCentering",
     "LanguageScaling",
@@ -69,4 +76,5 @@ __all__ = [
     "TaskProjection",
     "TransportMap",
     "WassersteinProcrustes",
+    "freeze",
 ]

@@ -14,8 +14,8 @@ from posthoc_align._arrays import Array, check_rows, index_like, like, upcast
 from posthoc_align._blocks import route_rows
 from posthoc_align.align._base import UNSEEN, MomentTransformer, require_rows
 from posthoc_align.align._parameters import require_choice
-from posthoc_align.languages import check_language, factorize
-from posthoc_align.moments import LanguageMoments, Moments
+from posthoc_align.languages import check_language
+from posthoc_align.moments import LanguageMoments, Moments, Second
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +198,7 @@ class PerLanguageAffine(MomentTransformer):
 
     _learned: ClassVar[tuple[str, ...]] = ("languages_", "pieces_", "pooled_piece_")
 
-    unseen: str
-    pieces_: list[Piece]
+    pieces_: Sequence[Piece]
     pooled_piece_: Piece | None
 
     def _solve_reference(self, parts: dict[Any, Moments]) -> None:
@@ -224,7 +223,7 @@ class PerLanguageAffine(MomentTransformer):
         """Whether ``inverse_transform`` is there: not where every fit removes directions."""
         return True
 
-    def _pieces(self) -> list[Piece]:
+    def _pieces(self) -> Sequence[Piece]:
         """What is done to rows of each of ``languages_``."""
         return self.pieces_
 
@@ -247,7 +246,7 @@ class PerLanguageAffine(MomentTransformer):
         """
         self._check_new_language(language)
         X = check_rows(self, X)
-        added = self._moments_of(X, None, language)
+        added = self._moments_of(X, None, check_language(language, X.shape[0]))
         require_rows(added)
         learned = {name: getattr(self, name) for name in self._learned}
         learned["languages_"] = [*self.languages_, language]
@@ -270,8 +269,8 @@ class PerLanguageAffine(MomentTransformer):
             Of X's kind, type and device.
         """
         X, codes, unknown = self._check_transform(X, language)
-        pieces, codes = self._pieces_with(unknown, X, language, codes)
-        return apply_pieces(pieces, codes, X)
+        pieces = self._pieces_with(unknown, X, codes)
+        return apply_pieces(pieces, np.minimum(codes, len(pieces) - 1), X)
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
@@ -287,30 +286,46 @@ class PerLanguageAffine(MomentTransformer):
         return apply_pieces([piece.inverse() for piece in self.pieces_], codes, X)
 
     def _pieces_with(
-        self, unknown: list[Any], X: Array, language: Any, codes: np.ndarray
-    ) -> tuple[Sequence[Piece | None], np.ndarray]:
-        """The pieces with what the policy says about unseen languages appended, and codes."""
+        self, unknown: list[Any], X: Array, codes: np.ndarray
+    ) -> Sequence[Piece | None]:
+        """The pieces, and behind them one for all unseen languages or one for each."""
         if not unknown:
-            return self.pieces_, codes
-        if self.unseen == "error":
-            self._require_seen(
-                unknown,
-                "Fit it, add it with add_language(X, language), or choose "
-                "unseen='global', 'identity' or 'transductive'.",
-            )
-        last = np.where(codes < 0, len(self.pieces_), codes)
+            return self.pieces_
+        self._check_unseen(unknown)
         if self.unseen == "identity":
-            return [*self.pieces_, None], last
+            return [*self.pieces_, None]
         if self.unseen == "global":
             if self.pooled_piece_ is None:
                 raise ValueError(
                     "unseen='global' was set after fit, which did not keep the statistics of all "
                     "rows together. Set it first and fit again."
                 )
-            return [*self.pieces_, self.pooled_piece_], last
-        at = np.flatnonzero(codes < 0)
-        labels = np.asarray(check_language(language, X.shape[0]))[at]
-        last[at] += factorize(labels)[1]
-        new = LanguageMoments.of(X[index_like(at, X)], labels, second=self._second())
-        require_rows(new)
-        return [*self.pieces_, *(self._piece_of(part) for part in new.values())], last
+            return [*self.pieces_, self.pooled_piece_]
+        new = unseen_moments(X, codes - len(self.pieces_), unknown, self._second())
+        return [*self.pieces_, *(self._piece_of(part) for part in new)]
+
+
+def unseen_moments(
+    X: Array, codes: np.ndarray, unknown: list[Any], second: Second
+) -> list[Moments]:
+    """Moments of each of the unseen languages of a batch.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+    codes : ndarray of int of shape (n_samples,)
+        Place among `unknown`, negative for rows of known languages.
+    unknown : list of labels
+    second : str
+        Which second moments to keep.
+
+    Raises
+    ------
+    ValueError
+        If a language has a single row.
+    """
+    at = np.flatnonzero(codes >= 0)
+    new = LanguageMoments.of(X[index_like(at, X)], codes[at], second=second)
+    parts = {label: new[code] for code, label in enumerate(unknown)}
+    require_rows(parts)
+    return list(parts.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, cast_like, check_rows, upcast
 from posthoc_align._blocks import map_rows
-from posthoc_align.languages import check_language, encode, unseen_error
+from posthoc_align.languages import check_language, encode, language_of, unseen_error
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
 UNSEEN = ("error", "global", "identity", "transductive")
@@ -74,6 +75,8 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
     requires_language: ClassVar[bool] = True
     """Whether ``transform`` depends on the language of a row."""
 
+    language_from: str | None
+    unseen: str
     languages_: list[Any]
     n_features_in_: int
 
@@ -106,27 +109,61 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
         neutral, specific : arrays of shape (n_samples, n_features)
             ``transform(X)`` and the language-specific rest; they add up to X.
         """
-        X = check_rows(self, X)
-        neutral = self.transform(upcast(X), language=language)
-        specific = map_rows(lambda x, rows: x - neutral[rows], X)
-        return cast_like(neutral, X), specific
+        language = self._labels_of(X, language)
+        x = check_rows(self, X)
+        neutral = as_array(self.transform(self._as_fitted(X, x), language=language))
+        specific = map_rows(lambda block, rows: block - neutral[rows], x)
+        return cast_like(neutral, x), specific
+
+    def _as_fitted(self, X: Any, x: Array) -> Any:
+        """Rows to transform on the way: as they came where columns have names, else exact."""
+        return X if hasattr(self, "feature_names_in_") else upcast(x)
+
+    def _check_fit(
+        self, X: Any, language: Any, *, reset: bool = True
+    ) -> tuple[Array, np.ndarray | None]:
+        """Checked rows and a label for each, None without."""
+        language = language_of(X, language, self.language_from)
+        X = check_rows(self, X, reset=reset)
+        return X, check_language(language, X.shape[0])
+
+    def _labels_of(self, X: Any, language: Any) -> Any:
+        """The labels of rows that are transformed, of a class that asks for them."""
+        return language_of(X, language, self.language_from) if self.requires_language else language
 
     def _check_transform(self, X: Any, language: Any) -> tuple[Array, np.ndarray, list[Any]]:
-        """Checked rows, each row's place among ``languages_`` (-1 if unseen), unseen labels."""
+        """Checked rows, each one's place among ``languages_`` and unseen labels, the latter."""
         check_is_fitted(self)
+        language = self._labels_of(X, language)
         X = check_rows(self, X)
         labels = check_language(language, X.shape[0])
         if labels is not None:
-            return X, *encode(labels, self.languages_)
+            codes, unknown = encode(labels, self.languages_)
+            if unknown:
+                at = np.flatnonzero(codes < 0)
+                codes[at] = len(self.languages_) + encode(labels[at], unknown)[0]
+            return X, codes, unknown
         if len(self.languages_) > 1 and self.requires_language:
             raise ValueError(
                 f"{type(self).__name__} was fitted on {len(self.languages_)} languages and "
                 "transforms each differently, but transform got no language. Pass "
                 "transform(X, language=...); inside a Pipeline enable scikit-learn's metadata "
                 "routing (sklearn.set_config(enable_metadata_routing=True)) and pass language= to "
-                "the pipeline's own fit and predict."
+                "the pipeline's own fit and predict. scoring='accuracy' and other strings drop it "
+                "even so: take posthoc_align.model_selection.make_language_scorer. Or keep labels "
+                "in the index of a DataFrame, in a level named 'language', which every tool hands "
+                "on (see language_from='index')."
             )
         return X, np.zeros(X.shape[0], dtype=np.int64), []
+
+    def _check_unseen(self, unknown: list[Any]) -> None:
+        """Raise for languages that were not in fit, where that is the policy."""
+        if self.unseen == "error":
+            self._require_seen(
+                unknown,
+                "Fit it, add it with add_language, or choose unseen='global', 'identity' or "
+                "'transductive'.",
+            )
 
     def _require_seen(self, unknown: list[Any], cure: str) -> None:
         if unknown:
@@ -166,13 +203,13 @@ class MomentTransformer(MomentFitted, LanguageTransformer):
         language : str, int or array-like of shape (n_samples,), optional
             Label of each row, or one for all. None: all rows are of one language.
         """
-        X = check_rows(self, X, reset=True)
-        return self.fit_moments(self._moments_of(X, y, language))
+        X, labels = self._check_fit(X, language)
+        return self.fit_moments(self._moments_of(X, y, labels))
 
     def partial_fit(self, X: Any, y: Any = None, *, language: Any = None) -> Self:
         """Add rows to what was seen before. Parameters as in :meth:`fit`."""
-        X = check_rows(self, X, reset="moments_" not in vars(self))
-        return self._add_moments(self._moments_of(X, y, language))
+        X, labels = self._check_fit(X, language, reset="moments_" not in vars(self))
+        return self._add_moments(self._moments_of(X, y, labels))
 
     def fit_moments(self, moments: LanguageMoments) -> Self:
         """Fit from the merged moments of each language instead of rows.
@@ -188,8 +225,29 @@ class MomentTransformer(MomentFitted, LanguageTransformer):
         """Which second moments the solver needs."""
         return "none"
 
-    def _moments_of(self, X: Array, y: Any, language: Any) -> LanguageMoments:
-        return LanguageMoments.of(X, check_language(language, X.shape[0]), second=self._second())
+    def _moments_of(self, X: Array, y: Any, labels: np.ndarray | None) -> LanguageMoments:
+        return LanguageMoments.of(X, labels, second=self._second())
+
+
+def as_array(rows: Any) -> Array:
+    """What a ``transform`` gave to work on, which ``set_output`` may have made a data frame."""
+    return check_rows(None, rows)
+
+
+def require_two_rows(groups: Mapping[Any, np.ndarray]) -> None:
+    """Raise if a language has a single row, given the positions of the rows of each.
+
+    Raises
+    ------
+    ValueError
+        Names the language.
+    """
+    for label, at in groups.items():
+        if len(at) < 2:
+            raise ValueError(
+                f"Language {label!r} has only {len(at)} row (n_samples = {len(at)}); at least 2 "
+                "are needed to centre it. Add rows, or leave the language out."
+            )
 
 
 def known_labels(languages: list[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.exceptions import ConvergenceWarning
 
 from posthoc_align._arrays import Array, index_like, like, namespace, resolution, to_host
+from posthoc_align.align._base import require_two_rows
 from posthoc_align.languages import check_pair_id, is_paired, pair_rows, require_unique_pairs
 from posthoc_align.linalg import nearest_isometry, numerical_rank, symmetric_eigen
 
@@ -85,12 +86,7 @@ def concepts_of(
     """Ids that two languages or more have; of each language its rows, those paired, their ids."""
     names = np.unique(labels).tolist()
     rows = {label: np.flatnonzero(labels == label) for label in names}
-    for label, at in rows.items():
-        if len(at) < 2:
-            raise ValueError(
-                f"Language {label!r} has only {len(at)} row (n_samples = {len(at)}); at least "
-                "2 are needed to centre it. Add rows, or leave the language out."
-            )
+    require_two_rows(rows)
     if len(names) < 2:
         raise ValueError(f"A consensus needs at least 2 languages; got only {names}. Add one.")
     if pair_id is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -88,6 +89,7 @@ class CovarianceMatching(PerLanguageAffine):
     )
     _own_target: ClassVar[str]
 
+    pieces_: Sequence[MatchedAffine]
     target: Any
     shrinkage: float | str
     target_mean_: np.ndarray
@@ -101,7 +103,7 @@ class CovarianceMatching(PerLanguageAffine):
     @property
     def shrinkage_(self) -> np.ndarray:
         """Shrinkage of each language's covariance, shape (L,)."""
-        return np.array([piece.shrinkage for piece in self.pieces_])  # type: ignore[union-attr]
+        return np.array([piece.shrinkage for piece in self.pieces_])
 
     def _second(self) -> Second:
         return "full"

@@ -8,7 +8,8 @@ import numpy as np
 
 from posthoc_align._arrays import Array, index_like, largest_at, namespace, to_host
 from posthoc_align.align.transport import transport_plan
-from posthoc_align.metrics._similarity import Directions, mean_similarity, nearest_rows
+from posthoc_align.metrics._directions import Directions
+from posthoc_align.metrics._similarity import mean_similarity, nearest_scored
 
 MATCHINGS = ("mutual", "forward", "union", "sinkhorn")
 SINKHORN_REG = 0.02  # of the mean cost
@@ -101,7 +102,8 @@ def _exchange(left: Directions, right: Directions) -> Pairs:
     to_x = _places(largest_at(plan.T, 1)[1][:, 0])
     found = np.flatnonzero(to_x[to_y] == np.arange(len(to_y)))
     lead = shares[:, 0] - shares[:, -1] if shares.shape[1] > 1 else shares[:, 0]
-    cosines = to_host(_paired_cosines(left, right, at[:, 0]))
+    xp = namespace(x)
+    cosines = to_host(xp.sum(x * y[at[:, 0]], axis=1))
     return Pairs(found, to_y[found], _relative(lead[found]), float(np.mean(cosines)))
 
 
@@ -133,20 +135,10 @@ def _best(
         hubs = None if hubs is None else hubs[at]
     else:
         offered = pool
-    found = nearest_rows(queries, offered, min(2, len(offered)), penalty=hubs)
-    scores = []
-    for rank in range(found.shape[1]):
-        place = found[:, rank]
-        cosine = _paired_cosines(queries, offered, place)
-        scores.append(to_host(cosine if hubs is None else cosine - hubs[place]))
-    lead = scores[0] - scores[1] if len(scores) > 1 else np.ones_like(scores[0])
-    best = shown[_places(found[:, 0])]
-    return best, np.maximum(lead, 0.0), scores[0]
-
-
-def _paired_cosines(x: Directions, y: Directions, place: Array) -> Array:
-    xp = namespace(x.rows)
-    return xp.sum(x.unit(slice(None)) * y.unit(place), axis=1)
+    values, found = nearest_scored(queries, offered, min(2, len(offered)), penalty=hubs)
+    scores = to_host(values)
+    lead = scores[:, 0] - scores[:, 1] if scores.shape[1] > 1 else np.ones(len(scores))
+    return shown[_places(found[:, 0])], lead, scores[:, 0]
 
 
 def _relative(lead: np.ndarray) -> np.ndarray:

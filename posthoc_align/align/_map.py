@@ -22,7 +22,7 @@ from posthoc_align._arrays import (
 )
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks, map_rows
 from posthoc_align.align._affine import Affine
-from posthoc_align.align._base import MomentFitted
+from posthoc_align.align._base import MomentFitted, as_array
 from posthoc_align.pair_moments import PairMoments
 
 
@@ -102,7 +102,7 @@ class SpaceMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         float
             ``1 - sum ||y_i - T(x_i)||^2 / sum ||y_i - mean(y)||^2``; below 0: worse than the mean.
         """
-        mapped = self.transform(X)
+        mapped = as_array(self.transform(X))
         y = check_target(y, mapped)
         self._require_out_width(y)
         return explained_variance(y, mapped)

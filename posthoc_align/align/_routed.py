@@ -9,9 +9,8 @@ import numpy as np
 
 from posthoc_align._arrays import Array, index_like, upcast
 from posthoc_align._blocks import BadRow, require_finite, route_rows
-from posthoc_align.align._base import LanguageTransformer
+from posthoc_align.align._base import LanguageTransformer, as_array
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe
-from posthoc_align.languages import check_language, encode
 
 
 class RoutedAligner(LanguageTransformer):
@@ -21,7 +20,6 @@ class RoutedAligner(LanguageTransformer):
     """
 
     recipe: str | None
-    unseen: str
     maps_: dict[Any, Any]
     recipes_: dict[Any, FittedRecipe]
 
@@ -41,15 +39,7 @@ class RoutedAligner(LanguageTransformer):
         """
         X, codes, unknown = self._check_transform(X, language)
         require_finite(X)
-        if unknown and self.unseen == "error":
-            self._require_seen(
-                unknown,
-                "Fit it, add it with add_language, or choose unseen='global', 'identity' or "
-                "'transductive'.",
-            )
-        if unknown:
-            new = encode(np.asarray(check_language(language, X.shape[0])), unknown)[0]
-            codes = np.where(codes < 0, len(self.languages_) + new, codes)
+        self._check_unseen(unknown)
         names = [*self.languages_, *unknown]
         present, codes = np.unique(codes, return_inverse=True)
         routes = [
@@ -81,7 +71,7 @@ def moved_by(fitted: Any, X: Array) -> Callable[[Array], Array]:
     """What a fitted map does to rows like X; of one that moves both sides, both steps in one."""
     if hasattr(fitted, "onto_target"):
         fitted = fitted.onto_target()
-    return fitted.on(X) if hasattr(fitted, "on") else fitted.transform
+    return fitted.on(X) if hasattr(fitted, "on") else lambda x: as_array(fitted.transform(x))
 
 
 def fit_recipe(steps: tuple[str, ...], X: Array, at: np.ndarray) -> tuple[FittedRecipe, Array]:

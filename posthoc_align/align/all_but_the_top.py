@@ -25,6 +25,8 @@ class AllButTheTop(AffineTransformer):
     n_components : int, optional
         How many axes to remove; None takes a hundredth of the dimensions and at least one, the
         rule of thumb of [1]_. 0 only centres.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -82,8 +84,14 @@ class AllButTheTop(AffineTransformer):
     mean_: np.ndarray
     n_components_: int
 
-    def __init__(self, *, n_components: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        n_components: int | None = None,
+        language_from: str | None = None,
+    ) -> None:
         self.n_components = n_components
+        self.language_from = language_from
 
     @property
     def has_inverse(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, ClassVar, Self
 
 from sklearn.base import clone
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from posthoc_align._arrays import Array, cast_like, check_rows, check_target, upcast
 from posthoc_align._blocks import map_rows
 from posthoc_align.align._affine import apply_pieces
-from posthoc_align.align._base import LanguageTransformer
+from posthoc_align.align._base import LanguageTransformer, as_array
 from posthoc_align.align._map import explained_variance
 from posthoc_align.align._parameters import require_share
 
@@ -31,6 +32,8 @@ class Blend(LanguageTransformer):
         a map itself, ``fit(X, y)``, and goes into :class:`PivotAligner`).
     strength : float in [0, 1], default=0.5
         s. 0 leaves rows as they are, 1 is T.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -72,9 +75,16 @@ class Blend(LanguageTransformer):
 
     estimator_: Any
 
-    def __init__(self, estimator: Any, *, strength: float = 0.5) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        strength: float = 0.5,
+        language_from: str | None = None,
+    ) -> None:
         self.estimator = estimator
         self.strength = strength
+        self.language_from = language_from
 
     @property
     def requires_pairs(self) -> bool:
@@ -82,7 +92,7 @@ class Blend(LanguageTransformer):
         return bool(getattr(self.estimator, "requires_pairs", True))
 
     @property
-    def requires_language(self) -> bool:  # type: ignore[override]
+    def requires_language(self) -> bool:  # type: ignore[override]  # a fact of the estimator here
         """Whether ``transform`` depends on the language of a row."""
         return bool(getattr(self.estimator, "requires_language", False))
 
@@ -97,11 +107,14 @@ class Blend(LanguageTransformer):
         language, pair_id : optional
             As the estimator takes them.
         """
-        X = check_rows(self, X, reset=True)
+        fitted = clone(self.estimator)
+        if has_fit_parameter(fitted, "language"):
+            X, language = self._check_fit(X, language)
+        else:
+            X = check_rows(self, X, reset=True)
         require_share("strength", self.strength)
         given = {"language": language, "pair_id": pair_id}
         given = {name: value for name, value in given.items() if value is not None}
-        fitted = clone(self.estimator)
         refused = [name for name in given if not has_fit_parameter(fitted, name)]
         if refused:
             name = type(fitted).__name__
@@ -135,8 +148,9 @@ class Blend(LanguageTransformer):
         """
         check_is_fitted(self)
         require_share("strength", self.strength)
+        language = self._labels_of(X, language)
         X = check_rows(self, X)
-        full = self.estimator_.transform(upcast(X), **self._labels(language))
+        full = as_array(self.estimator_.transform(upcast(X), **self._labels(language)))
         if full.shape[1] != X.shape[1]:
             raise ValueError(
                 f"{type(self.estimator_).__name__} maps {X.shape[1]} features to {full.shape[1]}: "
@@ -159,7 +173,7 @@ class Blend(LanguageTransformer):
         -------
         float
         """
-        mapped = self.transform(X)
+        mapped = as_array(self.transform(X))
         y = check_target(y, mapped)
         if y.shape[1] != mapped.shape[1]:
             raise ValueError(
@@ -180,19 +194,21 @@ class Blend(LanguageTransformer):
         require_share("strength", self.strength)
         if not hasattr(self.estimator_, "_pieces"):
             if self.strength == 1 and hasattr(self.estimator_, "inverse_transform"):
+                language = self._labels_of(X, language)
                 return self.estimator_.inverse_transform(X, **self._labels(language))
             raise ValueError(
                 f"{type(self.estimator_).__name__} is not affine, so that its blend has no closed "
                 "inverse. Keep what it takes away: decompose(X) gives both parts."
             )
-        X, codes, unknown = self._check_transform(X, language if self._labels(language) else None)
+        X, codes, unknown = self._check_transform(X, language if self.requires_language else None)
         self._require_seen(unknown, "Only fitted languages can be put back.")
         pieces = [piece.blend(self.strength).inverse() for piece in self.estimator_._pieces()]
         return apply_pieces(pieces, codes, X)
 
     def _labels(self, language: Any) -> dict[str, Any]:
         """The keyword for the estimator: maps know of no languages."""
-        return {"language": language} if isinstance(self.estimator_, LanguageTransformer) else {}
+        known = "language" in signature(self.estimator_.transform).parameters
+        return {"language": language} if known else {}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from posthoc_align._arrays import Array, check_rows, index_like
+from posthoc_align._arrays import Array, check_rows
 from posthoc_align._blocks import gather, map_rows
-from posthoc_align.align._affine import Affine
+from posthoc_align.align._affine import Affine, unseen_moments
 from posthoc_align.align._base import UNSEEN, MomentTransformer, known_labels, require_rows
 from posthoc_align.align._cells import cell_moments
 from posthoc_align.align._parameters import require_choice
-from posthoc_align.languages import check_language, factorize
+from posthoc_align.languages import check_language
 from posthoc_align.linalg import check_shrinkage
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
@@ -41,6 +41,10 @@ class LanguageCentering(MomentTransformer):
     unseen : {"error", "global", "identity", "transductive"}, default="error"
         What to do with a language that was not in fit: raise, subtract the pooled mean, leave
         it alone, or subtract the mean of its rows in the batch at hand.
+    language_from : {"index"}, optional
+        Where labels are read that are not passed: the level ``language`` of the index of a pandas
+        DataFrame. "index" raises where labels matter and the level is not there, as after a step
+        that returns plain arrays and in bagging; None does without.
 
     Attributes
     ----------
@@ -111,18 +115,19 @@ class LanguageCentering(MomentTransformer):
         shrinkage: float | str = 0.0,
         class_balanced: bool = False,
         unseen: str = "error",
+        language_from: str | None = None,
     ) -> None:
         self.anchor = anchor
         self.shrinkage = shrinkage
         self.class_balanced = class_balanced
         self.unseen = unseen
+        self.language_from = language_from
 
     def _second(self) -> Second:
         return "diagonal" if self.shrinkage == "auto" else "none"
 
-    def _moments_of(self, X: Array, y: Any, language: Any) -> LanguageMoments:
+    def _moments_of(self, X: Array, y: Any, labels: np.ndarray | None) -> LanguageMoments:
         self._check_parameters()
-        labels = check_language(language, X.shape[0])
         if not self.class_balanced:
             return LanguageMoments.of(X, labels, second=self._second())
         return cell_moments(X, y, labels, self._second(), name="class_balanced=True")
@@ -191,7 +196,7 @@ class LanguageCentering(MomentTransformer):
         """
         self._check_new_language(language)
         X = check_rows(self, X)
-        added = self._moments_of(X, y, language)
+        added = self._moments_of(X, y, check_language(language, X.shape[0]))
         parts = _balance(added) if self.class_balanced else dict(added)
         require_rows(parts)
         self._append(next(iter(parts.values())), self._parts())
@@ -221,7 +226,8 @@ class LanguageCentering(MomentTransformer):
             Of X's kind, type and device.
         """
         X, codes, unknown = self._check_transform(X, language)
-        means, codes = self._with_unseen(self.means_, X, language, codes, unknown)
+        means = self._with_unseen(self.means_, X, codes, unknown)
+        codes = np.minimum(codes, len(means) - 1)
         offset = gather(means - self._targets(means, unknown), codes, X)
         return map_rows(lambda x, rows: x - offset(rows), X)
 
@@ -244,33 +250,16 @@ class LanguageCentering(MomentTransformer):
         return targets
 
     def _with_unseen(
-        self, means: np.ndarray, X: Array, language: Any, codes: np.ndarray, unknown: list[Any]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The table of means with what the policy says about unseen languages appended."""
+        self, means: np.ndarray, X: Array, codes: np.ndarray, unknown: list[Any]
+    ) -> np.ndarray:
+        """The table of means, and behind it one row for all unseen languages or one for each."""
         if not unknown:
-            return means, codes
-        if self.unseen == "error":
-            self._require_seen(
-                unknown,
-                "Fit it, add it with add_language(X, language), or choose "
-                "unseen='global', 'identity' or 'transductive'.",
-            )
+            return means
+        self._check_unseen(unknown)
         if self.unseen != "transductive":
-            return np.vstack([means, self.pooled_mean_]), codes  # code -1 is the last row
-        new, codes = self._batch_moments(X, language, codes, second="none")
-        return np.vstack([means, [part.mean for part in new.values()]]), codes
-
-    def _batch_moments(
-        self, X: Array, language: Any, codes: np.ndarray, second: Second
-    ) -> tuple[LanguageMoments, np.ndarray]:
-        """Moments of the unseen languages of a batch, and codes that point behind the table."""
-        at = np.flatnonzero(codes < 0)
-        labels = np.asarray(check_language(language, X.shape[0]))[at]
-        codes = codes.copy()
-        codes[at] = len(self.languages_) + factorize(labels)[1]
-        new = LanguageMoments.of(X[index_like(at, X)], labels, second=second)
-        require_rows(new)
-        return new, codes
+            return np.vstack([means, self.pooled_mean_])
+        new = unseen_moments(X, codes - len(means), unknown, second="none")
+        return np.vstack([means, [part.mean for part in new]])
 
 
 def _balance(cells: LanguageMoments) -> dict[Any, Moments]:

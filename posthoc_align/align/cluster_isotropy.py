@@ -26,7 +26,6 @@ from posthoc_align.align._affine import Removal, apply_pieces
 from posthoc_align.align._base import LanguageTransformer
 from posthoc_align.align._parameters import require_number
 from posthoc_align.align.all_but_the_top import principal_axes, wanted_components
-from posthoc_align.languages import check_language
 from posthoc_align.moments import LanguageMoments, Moments
 
 SEEDS_A_CLUSTER = 256  # rows the seeding looks at: enough that each cluster is met
@@ -54,6 +53,8 @@ class ClusterIsotropy(LanguageTransformer):
         Stop when centroids move by less than this share of the spread of the rows (in squares).
     random_state : int, RandomState or None, default=None
         Seeds the k-means++ choice of the first centroids.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -118,12 +119,14 @@ class ClusterIsotropy(LanguageTransformer):
         max_iter: int = 300,
         tol: float = 1e-4,
         random_state: Any = None,
+        language_from: str | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.n_components = n_components
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.language_from = language_from
 
     def fit(self, X: Any, y: Any = None, *, language: Any = None) -> Self:
         """Cluster the rows and fit each cluster.
@@ -136,8 +139,7 @@ class ClusterIsotropy(LanguageTransformer):
         language : ignored
             Accepted for the common signature.
         """
-        X = check_rows(self, X, reset=True)
-        check_language(language, X.shape[0])
+        X, _ = self._check_fit(X, language)
         wanted = wanted_components(self.n_components, X.shape[1])
         self._check_parameters(X.shape[0])
         require_finite(X)
@@ -183,8 +185,7 @@ class ClusterIsotropy(LanguageTransformer):
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        require_finite(X)
-        codes, _ = _nearest(X, self.cluster_centers_)
+        codes, _ = _nearest(X, self.cluster_centers_)  # of no meaning for rows refused below
         pieces = [
             Removal(mean, axes.T, axes, -mean)
             for mean, axes in zip(self.cluster_centers_, self.components_, strict=True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from posthoc_align._arrays import (
     Array,
-    check_rows,
     index_like,
     namespace,
     resolution,
@@ -17,7 +16,7 @@ from posthoc_align._arrays import (
     upcast,
     zeros_on,
 )
-from posthoc_align._blocks import require_finite
+from posthoc_align._blocks import explain_nonfinite, is_finite_sum, require_finite, silent
 from posthoc_align.align._affine import Affine, AffineTransformer
 from posthoc_align.align._parameters import require_share
 from posthoc_align.languages import check_pair_id, is_paired
@@ -43,6 +42,8 @@ class ConceptWhitening(AffineTransformer):
     shrinkage : float in [0, 1] or "auto", default="auto"
         Pull C towards the multiple of the identity of the same trace; "auto" as in
         :class:`LanguageWhitening`.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -93,9 +94,16 @@ class ConceptWhitening(AffineTransformer):
     matrix_: np.ndarray
     shrinkage_: float
 
-    def __init__(self, *, power: float = 0.5, shrinkage: float | str = "auto") -> None:
+    def __init__(
+        self,
+        *,
+        power: float = 0.5,
+        shrinkage: float | str = "auto",
+        language_from: str | None = None,
+    ) -> None:
         self.power = power
         self.shrinkage = shrinkage
+        self.language_from = language_from
 
     def fit(self, X: Any, y: Any = None, *, language: Any = None, pair_id: Any = None) -> Self:
         """Fit on all rows; forgets what was seen before.
@@ -110,14 +118,14 @@ class ConceptWhitening(AffineTransformer):
             Rows with the same id translate each other; -1 or None marks rows without a
             translation, which are not used. None: the identity.
         """
-        X = check_rows(self, X, reset=True)
+        X, _ = self._check_fit(X, language)
         return self.fit_moments(_about_concepts(X, pair_id))
 
     def partial_fit(
         self, X: Any, y: Any = None, *, language: Any = None, pair_id: Any = None
     ) -> Self:
         """Add rows to what was seen before. Parameters as in :meth:`fit`."""
-        X = check_rows(self, X, reset="moments_" not in vars(self))
+        X, _ = self._check_fit(X, language, reset="moments_" not in vars(self))
         return self._add_moments(_about_concepts(X, pair_id))
 
     def fit_transform(
@@ -143,10 +151,11 @@ class ConceptWhitening(AffineTransformer):
 
 def _about_concepts(X: Array, pair_id: Any) -> LanguageMoments:
     """Moments of the rows about the means of their concepts, in one pass in order of concepts."""
-    require_finite(X)
     width, eps = X.shape[1], resolution(X)
     order, codes = np.arange(0), np.arange(0)
-    if pair_id is not None:
+    if pair_id is None:
+        require_finite(X)  # no sum is taken that would show it
+    else:
         ids = check_pair_id(pair_id, X.shape[0])
         at = np.flatnonzero(is_paired(ids))
         _, codes, counts = np.unique(ids[at], return_inverse=True, return_counts=True)
@@ -165,10 +174,13 @@ def _about_concepts(X: Array, pair_id: Any) -> LanguageMoments:
         xp = namespace(block)
         groups = index_like(np.arange(here[-1] + 1), X)
         member = xp.astype(index_like(here, X)[None, :] == groups[:, None], block.dtype)
-        means = (member @ block) / xp.sum(member, axis=1, keepdims=True)
-        away = block - means[index_like(here, X)]
-        scatter = scatter + away.T @ away
+        with silent():
+            means = (member @ block) / xp.sum(member, axis=1, keepdims=True)
+            away = block - means[index_like(here, X)]
+            scatter = scatter + away.T @ away
         counted += len(here) - len(groups)
+    if not is_finite_sum(scatter):
+        explain_nonfinite(X)
     part = Moments(counted, np.zeros(width), scatter=to_host(scatter), eps=eps)
     return LanguageMoments({None: part})
 

@@ -29,12 +29,7 @@ from posthoc_align.align._parameters import require_choice, require_number
 from posthoc_align.align._routed import RoutedAligner, fit_recipe, take
 from posthoc_align.align.linear_map import LinearMap
 from posthoc_align.align.recipe import parse_recipe
-from posthoc_align.languages import (
-    check_language,
-    check_pair_id,
-    pair_rows,
-    require_unique_pairs,
-)
+from posthoc_align.languages import check_pair_id, pair_rows, require_unique_pairs
 
 METHODS = ("ridge", "procrustes", "cca")
 PULL = 0.3  # of a row's mean square, for rotations; from held-out pairs of 20 languages of SIB-200
@@ -77,6 +72,8 @@ class ConsensusAligner(RoutedAligner):
         Relative change of the consensus at which the rounds end.
     n_jobs : int, optional
         Languages solved at the same time, in threads (joblib's meaning of the number).
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -168,6 +165,7 @@ class ConsensusAligner(RoutedAligner):
         max_iter: int = 100,
         tol: float = 1e-2,
         n_jobs: int | None = None,
+        language_from: str | None = None,
     ) -> None:
         self.method = method
         self.recipe = recipe
@@ -177,6 +175,7 @@ class ConsensusAligner(RoutedAligner):
         self.max_iter = max_iter
         self.tol = tol
         self.n_jobs = n_jobs
+        self.language_from = language_from
 
     @property
     def objective_(self) -> float:
@@ -196,9 +195,8 @@ class ConsensusAligner(RoutedAligner):
             Rows of different languages with the same id translate each other; -1 or None marks
             rows without a translation, which count for their language's means alone.
         """
-        X = check_rows(self, X, reset=True)
+        X, labels = self._check_fit(X, language)
         self._check_parameters()
-        labels = check_language(language, X.shape[0])
         require_finite(X)
         self.maps_, self.recipes_, self.n_pairs_, self.penalty_ = {}, {}, {}, {}
         self.history_, self.n_iter_ = [0.0], 1

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from posthoc_align.align._affine import Piece
 from posthoc_align.align._covariance import Covariance, CovarianceMatching, MatchedAffine
 from posthoc_align.align._parameters import require_number
 from posthoc_align.linalg import EPS, nearest_isometry, symmetric_power
@@ -43,6 +42,8 @@ class GaussianTransport(CovarianceMatching):
     unseen : {"error", "global", "identity", "transductive"}, default="error"
         What to do with a language that was not in fit: raise, move it as all rows together would
         be, leave it alone, or move it by mean and covariance of its rows in the batch at hand.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -130,17 +131,19 @@ class GaussianTransport(CovarianceMatching):
         max_iter: int = 100,
         tol: float = 1e-6,
         unseen: str = "error",
+        language_from: str | None = None,
     ) -> None:
         self.target = target
         self.shrinkage = shrinkage
         self.max_iter = max_iter
         self.tol = tol
         self.unseen = unseen
+        self.language_from = language_from
 
     @property
     def distances_(self) -> np.ndarray:
         """Distance of each language to the target, shape (L,)."""
-        return np.array([piece.distance for piece in self.pieces_])  # type: ignore[union-attr]
+        return np.array([piece.distance for piece in self.pieces_])
 
     def _solve_reference(self, parts: dict[Any, Moments]) -> None:
         require_number("max_iter", self.max_iter, Integral, lambda n: n >= 1, "an int >= 1")
@@ -155,7 +158,7 @@ class GaussianTransport(CovarianceMatching):
         root, self.n_iter_ = _barycentre(covariances, weights, self.max_iter, self.tol)
         return pooled.mean, root
 
-    def _piece_of(self, part: Moments) -> Piece:
+    def _piece_of(self, part: Moments) -> MatchedAffine:
         covariance = self._covariance_of(part)
         if self._is_target(part):
             origin = np.zeros(part.n_features)

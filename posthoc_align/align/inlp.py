@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import clone
 
-from posthoc_align._arrays import check_rows, to_host
+from posthoc_align._arrays import to_host
 from posthoc_align.align._affine import AffineTransformer, Removal
 from posthoc_align.align._base import require_rows
 from posthoc_align.align._means import size_of_rows, within_scatter
 from posthoc_align.align._parameters import require_number
-from posthoc_align.languages import check_language
 from posthoc_align.linalg import EPS, numerical_rank
 from posthoc_align.moments import Second, scatter_of
 
@@ -45,6 +44,8 @@ class INLP(AffineTransformer):
     classifier : estimator with ``coef_``, optional
         A linear classifier of scikit-learn to use instead. It is fitted on rows: they are copied
         to the host as float64, and there is no ``partial_fit``.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -97,11 +98,17 @@ class INLP(AffineTransformer):
     round_ranks_: list[int]
 
     def __init__(
-        self, *, n_rounds: int | None = 8, penalty: float = 1.0, classifier: Any = None
+        self,
+        *,
+        n_rounds: int | None = 8,
+        penalty: float = 1.0,
+        classifier: Any = None,
+        language_from: str | None = None,
     ) -> None:
         self.n_rounds = n_rounds
         self.penalty = penalty
         self.classifier = classifier
+        self.language_from = language_from
 
     def _second(self) -> Second:
         return "within"
@@ -119,10 +126,10 @@ class INLP(AffineTransformer):
         """
         if self.classifier is None:
             return super().fit(X, y, language=language)
-        X = check_rows(self, X, reset=True)
+        X, labels = self._check_fit(X, language)
         self._forget()
-        self.moments_ = self._moments_of(X, y, language)
-        labels, rows = check_language(language, X.shape[0]), to_host(X)
+        self.moments_ = self._moments_of(X, y, labels)
+        rows = to_host(X)
         self._remove(lambda removed, _: self._row_space(rows, labels, removed))
         return self
 

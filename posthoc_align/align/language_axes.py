@@ -33,6 +33,8 @@ class LanguageAxes(AffineTransformer):
     shrinkage : float in [0, 1] or "auto", default="auto"
         Pull S towards a multiple of the identity, see
         :func:`posthoc_align.linalg.shrunk_covariance`.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -100,10 +102,12 @@ class LanguageAxes(AffineTransformer):
         n_axes: int | None = None,
         keep: str = "neutral",
         shrinkage: float | str = "auto",
+        language_from: str | None = None,
     ) -> None:
         self.n_axes = n_axes
         self.keep = keep
         self.shrinkage = shrinkage
+        self.language_from = language_from
 
     @property
     def has_inverse(self) -> bool:

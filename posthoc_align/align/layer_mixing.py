@@ -18,7 +18,13 @@ from posthoc_align._blocks import map_rows, require_finite
 from posthoc_align.align._parameters import require_number
 from posthoc_align.align._training.losses import softmax_loss, unit
 from posthoc_align.align.layerwise import layer_columns
-from posthoc_align.languages import check_language, check_pair_id, pair_rows, require_unique_pairs
+from posthoc_align.languages import (
+    check_language,
+    check_pair_id,
+    language_of,
+    pair_rows,
+    require_unique_pairs,
+)
 
 
 class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -46,6 +52,8 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Most iterations of L-BFGS.
     random_state : int, RandomState instance or None, default=None
         For drawing pairs.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -110,6 +118,7 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         max_pairs: int = 1000,
         max_iter: int = 100,
         random_state: Any = None,
+        language_from: str | None = None,
     ) -> None:
         self.n_layers = n_layers
         self.temperature = temperature
@@ -117,6 +126,7 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.max_pairs = max_pairs
         self.max_iter = max_iter
         self.random_state = random_state
+        self.language_from = language_from
 
     def fit(self, X: Any, y: Any = None, *, language: Any = None, pair_id: Any = None) -> Self:
         """Learn the weights from translation pairs.
@@ -130,6 +140,7 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         pair_id : array-like of shape (n_samples,), optional
             Rows of different languages with the same id translate each other; needed likewise.
         """
+        language = language_of(X, language, self.language_from)
         X = check_rows(self, X, reset=True)
         columns = layer_columns(X.shape[1], self.n_layers)
         self._check_parameters()
@@ -253,7 +264,6 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        require_finite(X)
         if len(self.weights_) == 1:
             return map_rows(lambda x, _: x, X)
         weights = like(self.weights_ / self.norms_, X)

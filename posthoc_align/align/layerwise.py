@@ -12,8 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from posthoc_align._arrays import Array, check_rows, empty_like_rows
-from posthoc_align._blocks import require_finite
-from posthoc_align.align._base import LanguageTransformer
+from posthoc_align.align._base import LanguageTransformer, as_array
 from posthoc_align.align._parameters import require_number
 from posthoc_align.align.pivot import PivotAligner
 
@@ -34,6 +33,8 @@ class Layerwise(LanguageTransformer):
         Number of layers; it divides the number of columns.
     n_jobs : int, optional
         Layers fitted at the same time, in threads (joblib's meaning of the number).
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -68,11 +69,22 @@ class Layerwise(LanguageTransformer):
     estimators_: list[Any]
 
     def __init__(
-        self, estimator: Any = None, *, n_layers: int = 1, n_jobs: int | None = None
+        self,
+        estimator: Any = None,
+        *,
+        n_layers: int = 1,
+        n_jobs: int | None = None,
+        language_from: str | None = None,
     ) -> None:
         self.estimator = estimator
         self.n_layers = n_layers
         self.n_jobs = n_jobs
+        self.language_from = language_from
+
+    @property
+    def requires_language(self) -> bool:  # type: ignore[override]  # a fact of the estimator here
+        """Whether ``transform`` depends on the language of a row."""
+        return self.estimator is None or bool(getattr(self.estimator, "requires_language", False))
 
     def fit(self, X: Any, y: Any = None, *, language: Any = None, pair_id: Any = None) -> Self:
         """Fit one clone a layer.
@@ -87,11 +99,10 @@ class Layerwise(LanguageTransformer):
         pair_id : array-like of shape (n_samples,), optional
             Handed on to estimators whose fit takes it.
         """
-        X = check_rows(self, X, reset=True)
+        X, labels = self._check_fit(X, language)
         layers = layer_columns(X.shape[1], self.n_layers)
-        require_finite(X)
         base = PivotAligner() if self.estimator is None else self.estimator
-        given = {"language": language, "pair_id": pair_id}
+        given = {"language": labels, "pair_id": pair_id}
         known = {key: value for key, value in given.items() if has_fit_parameter(base, key)}
         self.estimators_ = Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(clone(base).fit)(X[:, columns], y, **known) for columns in layers
@@ -122,11 +133,12 @@ class Layerwise(LanguageTransformer):
 
     def _each(self, method: str, X: Any, language: Any) -> Array:
         check_is_fitted(self)
+        language = self._labels_of(X, language)
         X = check_rows(self, X)
-        require_finite(X)
         out = empty_like_rows(X, X.shape[1])
         for estimator, columns in zip(self.estimators_, self._columns(), strict=True):
-            out[:, columns] = getattr(estimator, method)(X[:, columns], language=language)
+            layer = getattr(estimator, method)(X[:, columns], language=language)
+            out[:, columns] = as_array(layer)
         return out
 
     def _columns(self) -> Sequence[slice]:

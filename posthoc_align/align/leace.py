@@ -43,6 +43,8 @@ class LEACE(AffineTransformer):
     affine : bool, default=True
         Keep the mean of all rows. False leaves out :math:`\mu`: a linear map, for what follows
         without an intercept. "oracle" always keeps the mean.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -107,13 +109,15 @@ class LEACE(AffineTransformer):
         method: str = "leace",
         shrinkage: float | str = "auto",
         affine: bool = True,
+        language_from: str | None = None,
     ) -> None:
         self.method = method
         self.shrinkage = shrinkage
         self.affine = affine
+        self.language_from = language_from
 
     @property
-    def requires_language(self) -> bool:  # type: ignore[override]
+    def requires_language(self) -> bool:  # type: ignore[override]  # it hangs on the method here
         """Whether ``transform`` depends on the language of a row: in the oracle form."""
         return self.method == "oracle"
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
-from posthoc_align.align._affine import PerLanguageAffine, Piece, Removal
+from posthoc_align.align._affine import PerLanguageAffine, Removal
 from posthoc_align.linalg import EPS, fix_signs, numerical_rank
 from posthoc_align.moments import Moments, Second, scatter_of
 
@@ -26,6 +27,8 @@ class LIR(PerLanguageAffine):
     unseen : {"error", "global", "identity", "transductive"}, default="error"
         What to do with a language that was not in fit: raise, remove the top directions of all
         rows together, leave it alone, or remove the top directions of its rows in the batch.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -73,19 +76,28 @@ class LIR(PerLanguageAffine):
            [-2.,  0.]])
     """
 
+    pieces_: Sequence[Removal]
+
     @property
     def has_inverse(self) -> bool:
         """No: directions are removed from every language."""
         return False
 
-    def __init__(self, *, rank: int = 1, unseen: str = "error") -> None:
+    def __init__(
+        self,
+        *,
+        rank: int = 1,
+        unseen: str = "error",
+        language_from: str | None = None,
+    ) -> None:
         self.rank = rank
         self.unseen = unseen
+        self.language_from = language_from
 
     @property
     def components_(self) -> np.ndarray:
         """Directions of each language, shape (L, rank, n_features)."""
-        return np.stack([piece.back for piece in self.pieces_])  # type: ignore[union-attr]
+        return np.stack([piece.back for piece in self.pieces_])
 
     @property
     def rank_(self) -> np.ndarray:
@@ -95,7 +107,7 @@ class LIR(PerLanguageAffine):
     def _second(self) -> Second:
         return "full"
 
-    def _piece_of(self, part: Moments) -> Piece:
+    def _piece_of(self, part: Moments) -> Removal:
         rank, width = self._wanted_of(part), part.n_features
         scatter = scatter_of(part)
         values, axes = np.linalg.eigh(scatter + part.count * np.outer(part.mean, part.mean))

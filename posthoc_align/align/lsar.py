@@ -27,6 +27,8 @@ class LSAR(AffineTransformer):
     rank : int, optional
         Dimension of the removed subspace, at most L - 1 for L languages; None takes L - 1, which
         makes all language means equal. One language leaves nothing to remove: the identity.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -85,8 +87,14 @@ class LSAR(AffineTransformer):
     rank_: int
     mean_: np.ndarray
 
-    def __init__(self, *, rank: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        rank: int | None = None,
+        language_from: str | None = None,
+    ) -> None:
         self.rank = rank
+        self.language_from = language_from
 
     def _second(self) -> Second:
         return "diagonal"

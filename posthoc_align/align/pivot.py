@@ -19,17 +19,12 @@ from posthoc_align._arrays import (
     upcast,
 )
 from posthoc_align._blocks import require_finite
-from posthoc_align.align._base import UNSEEN
+from posthoc_align.align._base import UNSEEN, require_two_rows
 from posthoc_align.align._parameters import require_choice
 from posthoc_align.align._routed import RoutedAligner, fit_recipe, take
 from posthoc_align.align.procrustes import Procrustes
 from posthoc_align.align.recipe import FittedRecipe, parse_recipe
-from posthoc_align.languages import (
-    check_language,
-    check_pair_id,
-    pair_rows,
-    require_unique_pairs,
-)
+from posthoc_align.languages import check_pair_id, pair_rows, require_unique_pairs
 
 
 class PivotAligner(RoutedAligner):
@@ -58,6 +53,8 @@ class PivotAligner(RoutedAligner):
         rows in the batch and map nothing.
     n_jobs : int, optional
         Languages fitted at the same time, in threads (joblib's meaning of the number).
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -112,12 +109,14 @@ class PivotAligner(RoutedAligner):
         recipe: str | None = "center,unit,center",
         unseen: str = "error",
         n_jobs: int | None = None,
+        language_from: str | None = None,
     ) -> None:
         self.estimator = estimator
         self.pivot = pivot
         self.recipe = recipe
         self.unseen = unseen
         self.n_jobs = n_jobs
+        self.language_from = language_from
 
     def fit(
         self,
@@ -145,10 +144,9 @@ class PivotAligner(RoutedAligner):
             on only after ``set_fit_request(sample_weight=True)``: a pipeline's weights are mostly
             meant for the head.
         """
-        X = check_rows(self, X, reset=True)
+        X, labels = self._check_fit(X, language)
         require_choice("unseen", self.unseen, UNSEEN)
         steps = parse_recipe(self.recipe)
-        labels = check_language(language, X.shape[0])
         weight = check_weight(sample_weight, X)
         if weight is not None:
             self._require_weighted()
@@ -210,12 +208,7 @@ class PivotAligner(RoutedAligner):
             raise ValueError(
                 f"pivot={self.pivot!r} is not among the languages {list(rows)}: name one of them."
             )
-        for label, at in rows.items():
-            if len(at) < 2:
-                raise ValueError(
-                    f"Language {label!r} has only {len(at)} row (n_samples = {len(at)}); at least "
-                    "2 are needed to centre it. Add rows, or leave the language out."
-                )
+        require_two_rows(rows)
 
     def _pairs(
         self, labels: np.ndarray, pair_id: Any, rows: dict[Any, np.ndarray]

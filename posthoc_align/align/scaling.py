@@ -8,7 +8,7 @@ import numpy as np
 
 from posthoc_align._arrays import Array
 from posthoc_align._blocks import gather, map_rows
-from posthoc_align.align._affine import Affine
+from posthoc_align.align._affine import Affine, unseen_moments
 from posthoc_align.align.centering import LanguageCentering
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
@@ -32,6 +32,8 @@ class LanguageScaling(LanguageCentering):
     class_balanced : bool, default=False
         Give every class of ``y`` the same weight in a language's mean and variance.
     unseen : {"error", "global", "identity", "transductive"}, default="error"
+        As in :class:`LanguageCentering`.
+    language_from : {"index"}, optional
         As in :class:`LanguageCentering`.
 
     Attributes
@@ -125,19 +127,17 @@ class LanguageScaling(LanguageCentering):
     def transform(self, X: Any, *, language: Any = None) -> Array:
         """Centre and scale rows; parameters as in :meth:`LanguageCentering.transform`."""
         X, codes, unknown = self._check_transform(X, language)
-        means, new_codes = self._with_unseen(self.means_, X, language, codes, unknown)
-        scales = self.scales_
+        means, scales = self._with_unseen(self.means_, X, codes, unknown), self.scales_
         if unknown and self.unseen == "transductive":
-            new, _ = self._batch_moments(X, language, codes, second="diagonal")
-            scales = np.vstack(
-                [scales, [_scale(part.variance, part.mean) for part in new.values()]]
-            )
+            new = unseen_moments(X, codes - len(scales), unknown, second="diagonal")
+            scales = np.vstack([scales, [_scale(part.variance, part.mean) for part in new]])
         elif unknown:
             scales = np.vstack([scales, self.pooled_scale_])
         factors = self.anchor_scale_ / scales
         if unknown and self.unseen == "identity":
             factors[-1] = 1.0
-        return _affine(X, new_codes, means, factors, self._targets(means, unknown))
+        codes = np.minimum(codes, len(means) - 1)
+        return _affine(X, codes, means, factors, self._targets(means, unknown))
 
     def _pieces(self) -> list[Affine]:
         """What is done to rows of each of ``languages_``."""

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import has_fit_parameter
 
-from posthoc_align._arrays import (
-    Array,
-    check_rows,
-    index_like,
-    namespace,
-    require_same_place,
-    upcast,
-)
+from posthoc_align._arrays import Array, check_rows, require_same_place, upcast
 from posthoc_align._blocks import require_finite
-from posthoc_align.align._induction import (
-    MATCHINGS,
-    SIMILARITIES,
-    Pairs,
-    induce,
-    match_by_distribution,
-)
-from posthoc_align.align._routed import fit_recipe, moved_by, take
+from posthoc_align.align._induction import MATCHINGS, SIMILARITIES
+from posthoc_align.align._parameters import require_choice, require_number
+from posthoc_align.align._routed import fit_recipe, take
+from posthoc_align.align._search import STARTS, Cloud, Search
 from posthoc_align.align.linear_map import LinearMap
 from posthoc_align.align.pivot import PivotAligner
-from posthoc_align.align.recipe import parse_recipe, unit_rows
-
-STARTS = ("identity", "distribution")
+from posthoc_align.align.recipe import parse_recipe
 
 
 class SelfLearningAligner(PivotAligner):
@@ -96,6 +79,8 @@ class SelfLearningAligner(PivotAligner):
         For `max_rows` and `keep`.
     n_jobs : int, optional
         Languages treated at the same time, in threads.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -168,8 +153,16 @@ class SelfLearningAligner(PivotAligner):
         unseen: str = "error",
         random_state: Any = None,
         n_jobs: int | None = None,
+        language_from: str | None = None,
     ) -> None:
-        super().__init__(estimator, pivot=pivot, recipe=recipe, unseen=unseen, n_jobs=n_jobs)
+        super().__init__(
+            estimator,
+            pivot=pivot,
+            recipe=recipe,
+            unseen=unseen,
+            n_jobs=n_jobs,
+            language_from=language_from,
+        )
         self.start = start
         self.matching = matching
         self.similarity = similarity
@@ -184,7 +177,7 @@ class SelfLearningAligner(PivotAligner):
         self.final = final
         self.random_state = random_state
 
-    def fit(  # type: ignore[override]
+    def fit(  # type: ignore[override]  # seeds in place of pairs, and no weights
         self, X: Any, y: Any = None, *, language: Any = None, seed_id: Any = None
     ) -> Self:
         """Fit one map a language.
@@ -203,27 +196,15 @@ class SelfLearningAligner(PivotAligner):
         return super().fit(X, y, language=language, pair_id=seed_id)
 
     def _check_parameters(self) -> None:
-        choices = {"start": STARTS, "matching": MATCHINGS, "similarity": SIMILARITIES}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not known: choose one of {known}."
-                )
-        least = {
-            "neighbors": 1,
-            "support": 0,
-            "max_rows": 2,
-            "max_iter": 1,
-            "patience": 1,
-            "tol": 0,
-        }
-        for name, low in least.items():
-            if not getattr(self, name) >= low:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is out of range: give a number >= {low}."
-                )
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"keep={self.keep!r} is out of range: give a share in (0, 1].")
+        require_choice("start", self.start, STARTS)
+        require_choice("matching", self.matching, MATCHINGS)
+        require_choice("similarity", self.similarity, SIMILARITIES)
+        for name, least in (("neighbors", 1), ("max_rows", 2), ("max_iter", 1), ("patience", 1)):
+            enough = least.__le__
+            require_number(name, getattr(self, name), Integral, enough, f"an integer >= {least}")
+        for name in ("support", "tol"):
+            require_number(name, getattr(self, name), Real, lambda v: v >= 0, "a number >= 0")
+        require_number("keep", self.keep, Real, lambda k: 0 < k <= 1, "a share in (0, 1]")
 
     def _new_map(self) -> Any:
         new = LinearMap(penalty=3.0, center=False) if self.estimator is None else super()._new_map()
@@ -258,91 +239,38 @@ class SelfLearningAligner(PivotAligner):
             self.recipes_[label], own = fit_recipe(steps, X, rows[label])
             taken = self._sample(own.shape[0], random_state)
             start = None if seeds is None else (take(own, seeds[0]), take(target, seeds[1]))
-            clouds[label] = _Cloud(take(own, taken), start, random_state.randint(2**31 - 1))
-        self._learn(clouds, take(target, shown))
+            chance = np.random.RandomState(random_state.randint(2**31 - 1))
+            clouds[label] = Cloud(take(own, taken), start, chance)
+        self.n_iter_ = self._search().run(clouds, take(target, shown))
         for label, cloud in clouds.items():
             self.maps_[label], self.n_pairs_[label] = cloud.map, len(cloud.pairs)
         self.history_ = {label: cloud.history for label, cloud in clouds.items()}
+
+    def _search(self) -> Search:
+        final = self.final
+        return Search(
+            new_map=self._new_map,
+            final=None if final is None else lambda: clone(final),
+            pivot=self.pivot,
+            start=self.start,
+            matching=self.matching,
+            similarity=self.similarity,
+            neighbors=self.neighbors,
+            weighted=self.weighted,
+            support=self.support,
+            keep=self.keep,
+            max_iter=self.max_iter,
+            patience=self.patience,
+            tol=self.tol,
+            n_jobs=self.n_jobs,
+        )
 
     def _sample(self, n_rows: int, random_state: np.random.RandomState) -> np.ndarray:
         if n_rows <= self.max_rows:
             return np.arange(n_rows)
         return np.sort(random_state.permutation(n_rows)[: self.max_rows])
 
-    def _learn(self, clouds: dict[Any, _Cloud], target: Array) -> None:
-        """Match and map in rounds, all languages in step; the pivot's rows are `target`."""
-        parallel = Parallel(n_jobs=self.n_jobs, prefer="threads")
-        parallel(delayed(self._begin)(cloud, target) for cloud in clouds.values())
-        keep, best, waited, self.n_iter_ = self.keep, -np.inf, 0, 0
-        while clouds and self.n_iter_ < self.max_iter:
-            self.n_iter_ += 1
-            found = parallel(delayed(self._match)(label, clouds, target, keep) for label in clouds)
-            for (label, cloud), pairs in zip(clouds.items(), found, strict=True):
-                if len(pairs) < 2:
-                    raise ValueError(
-                        f"Language {label!r} has {len(pairs)} matches with the pivot "
-                        f"{self.pivot!r} in round {self.n_iter_}: at least 2 are needed. Give "
-                        "more rows, or seeds through seed_id."
-                    )
-                cloud.pairs = pairs
-                cloud.history.append(pairs.quality)
-            parallel(delayed(self._map)(cloud, target) for cloud in clouds.values())
-            quality = float(np.mean([pairs.quality for pairs in found]))
-            waited = 0 if quality > best + self.tol else waited + 1
-            best = max(best, quality)
-            if waited >= self.patience:
-                if keep >= 1.0:
-                    break
-                keep, best, waited = min(1.0, 2 * keep), -np.inf, 0
-        else:
-            if clouds:
-                warnings.warn(
-                    f"Self-learning still improves after {self.n_iter_} rounds (mean best score "
-                    f"{best:.4f}). Give a larger max_iter, or a larger tol.",
-                    ConvergenceWarning,
-                    stacklevel=4,
-                )
-        if self.final is not None:
-            parallel(delayed(self._map)(c, target, self.final) for c in clouds.values())
-
-    def _begin(self, cloud: _Cloud, target: Array) -> None:
-        """The first map of a language, from seeds or from distributions; none: the identity."""
-        if cloud.seeds is not None:
-            cloud.map = self._new_map().fit(*cloud.seeds)
-        elif self.start == "distribution":
-            profiled = cloud.rows[:PROFILED_ROWS], target[:PROFILED_ROWS]
-            cloud.pairs = match_by_distribution(*profiled, neighbors=self.neighbors)
-            self._map(cloud, target)
-        else:
-            return
-        cloud.mapped = moved_by(cloud.map, cloud.rows)(cloud.rows)
-
-    def _match(self, label: Any, clouds: dict[Any, _Cloud], target: Array, keep: float) -> Pairs:
-        own = clouds[label]
-        others = [cloud for name, cloud in clouds.items() if name != label]
-        supported = _supported(target, others, self.support) if self.support and others else target
-        return induce(
-            own.mapped,
-            supported,
-            matching=self.matching,
-            similarity=self.similarity,
-            neighbors=self.neighbors,
-            keep=keep,
-            random_state=own.random_state,
-        )
-
-    def _map(self, cloud: _Cloud, target: Array, estimator: Any = None) -> None:
-        """Fit the map of a language on its present matches and move its rows."""
-        new = self._new_map() if estimator is None else clone(estimator)
-        pairs = cloud.pairs
-        x, y = take(cloud.rows, pairs.source), take(target, pairs.target)
-        if self.weighted and has_fit_parameter(new, "sample_weight"):
-            cloud.map = new.fit(x, y, sample_weight=pairs.weight)
-        else:
-            cloud.map = new.fit(x, y)
-        cloud.mapped = moved_by(cloud.map, cloud.rows)(cloud.rows)
-
-    def add_language(self, X: Any, language: Any, target: Any) -> Self:  # type: ignore[override]
+    def add_language(self, X: Any, language: Any, target: Any) -> Self:  # type: ignore[override]  # matches have no weights
         """Fit one more language; the results of all others stay bit-identical.
 
         Parameters
@@ -370,41 +298,3 @@ class SelfLearningAligner(PivotAligner):
         for name in ("recipes_", "maps_", "n_pairs_", "history_"):
             setattr(self, name, {**getattr(self, name), **getattr(new, name)})
         return self
-
-
-PROFILED_ROWS = 4000  # rows described by their similarities to each other, which is n x n
-
-
-@dataclass(eq=False)
-class _Cloud:
-    """One language in the search: its rows, where its map takes them, what they match."""
-
-    rows: Array
-    seeds: tuple[Array, Array] | None
-    seed: int
-    map: Any = None
-    pairs: Pairs = field(default_factory=lambda: Pairs.of(*np.zeros((2, 0), dtype=np.int64)))
-    history: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.mapped = self.rows
-        self.random_state = np.random.RandomState(self.seed)
-
-
-def _supported(target: Array, others: list[_Cloud], support: float) -> Array:
-    """Unit rows of the pivot, each with the unit rows that other languages matched to it."""
-    rows = unit_rows(target)
-    xp = namespace(rows)
-    rows = xp.asarray(rows, copy=True)
-    for cloud in others:
-        at, place = _one_to_one(cloud.pairs)
-        if len(at):
-            rows[index_like(place, rows)] += support * unit_rows(take(cloud.mapped, at))
-    return rows
-
-
-def _one_to_one(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """The strongest match of each row of the target."""
-    order = np.argsort(-pairs.weight, kind="stable")
-    place, first = np.unique(pairs.target[order], return_index=True)
-    return pairs.source[order][first], place

@@ -9,6 +9,7 @@ import numpy as np
 
 from posthoc_align._arrays import Array, check_rows, namespace
 from posthoc_align._blocks import require_finite
+from posthoc_align.align._base import as_array
 from posthoc_align.align._routed import fit_recipe, take
 from posthoc_align.align.contrastive import ContrastiveMap
 from posthoc_align.align.pivot import PivotAligner
@@ -39,6 +40,8 @@ class SharedAligner(PivotAligner):
         What to do with a language that was not in fit: raise; run the recipe with the means of all
         rows, or with the means of its rows in the batch, and map them; or leave its rows as they
         came.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -92,12 +95,14 @@ class SharedAligner(PivotAligner):
         languages: Sequence[Any] | None = None,
         recipe: str | None = "center,unit,center",
         unseen: str = "error",
+        language_from: str | None = None,
     ) -> None:
         self.estimator = estimator
         self.pivot = pivot
         self.languages = languages
         self.recipe = recipe
         self.unseen = unseen
+        self.language_from = language_from
 
     def fit(  # type: ignore[override]  # the default map takes no weights
         self, X: Any, y: Any = None, *, language: Any = None, pair_id: Any = None
@@ -194,4 +199,4 @@ class SharedAligner(PivotAligner):
             if not hasattr(self.map_, "transform_target"):
                 return prepared
             moved = self.map_.transform_target
-        return lambda block: moved(prepared(block))
+        return lambda block: as_array(moved(prepared(block)))

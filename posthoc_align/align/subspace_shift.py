@@ -33,6 +33,8 @@ class LanguageSubspaceShift(PerLanguageAffine):
     unseen : {"error", "global", "identity", "transductive"}, default="error"
         What to do with a language that was not in fit: raise, shift it by the mean of all rows,
         leave it alone, or shift it by the mean of its rows in the batch at hand.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -92,10 +94,18 @@ class LanguageSubspaceShift(PerLanguageAffine):
     components_: np.ndarray
     target_mean_: np.ndarray
 
-    def __init__(self, *, to: Any = None, variance: float = 0.9, unseen: str = "error") -> None:
+    def __init__(
+        self,
+        *,
+        to: Any = None,
+        variance: float = 0.9,
+        unseen: str = "error",
+        language_from: str | None = None,
+    ) -> None:
         self.to = to
         self.variance = variance
         self.unseen = unseen
+        self.language_from = language_from
 
     @property
     def n_components_(self) -> int:

@@ -10,13 +10,12 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from posthoc_align._arrays import Array, cast_like, check_rows, like, upcast
+from posthoc_align._arrays import Array, cast_like, check_rows, like
 from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
-from posthoc_align.align._base import MomentTransformer
+from posthoc_align.align._base import MomentTransformer, as_array
 from posthoc_align.align._cells import cell_moments
 from posthoc_align.align._means import size_of_rows, within_scatter
 from posthoc_align.align._parameters import require_int, require_share
-from posthoc_align.languages import check_language
 from posthoc_align.linalg import (
     EPS,
     check_shrinkage,
@@ -55,6 +54,8 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
     missing_label : label, optional
         The value of y of rows without a class. They count for L and S: give unlabelled rows of
         other languages to learn what to drop. None: every row has a class.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -137,11 +138,13 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
         trade_off: float = 0.5,
         shrinkage: float | str = "auto",
         missing_label: Any = None,
+        language_from: str | None = None,
     ) -> None:
         self.n_components = n_components
         self.trade_off = trade_off
         self.shrinkage = shrinkage
         self.missing_label = missing_label
+        self.language_from = language_from
 
     @property
     def _n_features_out(self) -> int:
@@ -150,15 +153,9 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
     def _second(self) -> Second:
         return "within"
 
-    def _moments_of(self, X: Array, y: Any, language: Any) -> LanguageMoments:
-        return cell_moments(
-            X,
-            y,
-            check_language(language, X.shape[0]),
-            self._second(),
-            name=type(self).__name__,
-            missing_label=self.missing_label,
-        )
+    def _moments_of(self, X: Array, y: Any, labels: np.ndarray | None) -> LanguageMoments:
+        name, missing = type(self).__name__, self.missing_label
+        return cell_moments(X, y, labels, self._second(), name=name, missing_label=missing)
 
     def _solve(self) -> None:
         self._check_parameters()
@@ -272,10 +269,10 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
             The mean plus the part along the components, and what is orthogonal to them; they add
             up to X.
         """
-        X = check_rows(self, X)
-        neutral = self.inverse_transform(self.transform(upcast(X)))
-        specific = map_rows(lambda x, rows: x - neutral[rows], X)
-        return cast_like(neutral, X), specific
+        x = check_rows(self, X)
+        neutral = self.inverse_transform(as_array(self.transform(self._as_fitted(X, x))))
+        specific = map_rows(lambda block, rows: block - neutral[rows], x)
+        return cast_like(neutral, x), specific
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows, check_target, like
 from posthoc_align._blocks import map_rows
+from posthoc_align.align._base import as_array
 from posthoc_align.align._map import explained_variance
 from posthoc_align.align._transport.clouds import Clouds, Solution
 from posthoc_align.align._transport.potentials import at_place_of, entropic_image, neighbour_image
@@ -349,7 +350,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             ``1 - sum ||y_i - T(x_i)||^2 / sum ||y_i - mean(y)||^2``; negative if worse than the
             mean.
         """
-        mapped = self.transform(X)
+        mapped = as_array(self.transform(X))
         y = check_target(y, mapped)
         require_equal_width(mapped, y)
         return explained_variance(y, mapped)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align.align._affine import Piece
 from posthoc_align.align._covariance import CovarianceMatching, MatchedAffine
 from posthoc_align.moments import Moments
 
@@ -31,6 +30,8 @@ class LanguageWhitening(CovarianceMatching):
     unseen : {"error", "global", "identity", "transductive"}, default="error"
         What to do with a language that was not in fit: raise, whiten with mean and covariance of
         all rows, leave it alone, or whiten with those of its rows in the batch at hand.
+    language_from : {"index"}, optional
+        As in :class:`LanguageCentering`.
 
     Attributes
     ----------
@@ -100,16 +101,18 @@ class LanguageWhitening(CovarianceMatching):
         target: Any = "identity",
         shrinkage: float | str = "auto",
         unseen: str = "error",
+        language_from: str | None = None,
     ) -> None:
         self.target = target
         self.shrinkage = shrinkage
         self.unseen = unseen
+        self.language_from = language_from
 
     def _solve_own_target(self, parts: dict[Any, Moments]) -> tuple[np.ndarray, np.ndarray]:
         width = self.moments_.n_features
         return np.zeros(width), np.eye(width)
 
-    def _piece_of(self, part: Moments) -> Piece:
+    def _piece_of(self, part: Moments) -> MatchedAffine:
         covariance = self._covariance_of(part)
         if self._is_target(part):
             origin = np.zeros(part.n_features)

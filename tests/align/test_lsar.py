@@ -382,7 +382,7 @@ def test_torch_and_numpy_agree(as_kind, rows_of, rtol):
 def test_clone_pickle_pandas_and_pipeline():
     X, language = five_languages()
     lsar = LSAR(rank=2).fit(X, language=language)
-    assert clone(lsar).get_params() == {"rank": 2}
+    assert clone(lsar).get_params() == {"rank": 2, "language_from": None}
     again = pickle.loads(pickle.dumps(lsar))
     np.testing.assert_array_equal(again.transform(X), lsar.transform(X))
     frame = pd.DataFrame(X).add_prefix("x")
