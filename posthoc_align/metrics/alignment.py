@@ -12,12 +12,9 @@ import numpy as np
 
 from posthoc_align._arrays import namespace, to_host
 from posthoc_align._blocks import blocks
-from posthoc_align.metrics._similarity import (
-    check_score,
-    check_sides,
-    count_rivals,
-    hubness_penalty,
-)
+from posthoc_align.metrics._directions import check_sides
+from posthoc_align.metrics._similarity import check_score
+from posthoc_align.metrics.retrieval import translation_ranks
 
 
 class PairCosine(NamedTuple):
@@ -74,13 +71,20 @@ def pair_cosine(X: Any, Y: Any) -> PairCosine:
     return PairCosine(matched / n, (float(sum_x @ sum_y) - matched) / (n * (n - 1)))
 
 
-def weak_alignment(X: Any, Y: Any, *, score: str = "cosine", neighbors: int = 10) -> float:
+def weak_alignment(
+    X: Any,
+    Y: Any,
+    *,
+    score: str = "cosine",
+    neighbors: int = 10,
+    memory_budget: int | None = None,
+) -> float:
     r"""Share of rows that are nearer to their translation than to any other row across.
 
     Row i counts if :math:`s(x_i, y_i) > \max_{j \ne i} s(x_i, y_j)` (Eq. 1 of [1]_). A tie is a
     miss. It is the precision at 1 of retrieval, and has a direction: swap X and Y for the other.
 
-    Time O(n^2 d) in blocks, memory O(n) and about 64 MB beside the arrays.
+    Time O(n^2 d) in blocks, memory O(n) and the budget.
 
     Parameters
     ----------
@@ -88,11 +92,13 @@ def weak_alignment(X: Any, Y: Any, *, score: str = "cosine", neighbors: int = 10
         The rows that ask.
     Y : array of shape (n_samples, n_features)
         The rows among which row i is the translation of row i of X.
-    score : {"cosine", "csls"}, default="cosine"
-        What :math:`s` is. ``"csls"`` takes off what a row has in common with everything near
-        it: see :func:`csls_scores`.
+    score : {"cosine", "csls", "inverted_softmax"}, default="cosine"
+        What :math:`s` is. The last two take off what a candidate has in common with everything
+        near it: see :mod:`posthoc_align.metrics.retrieval`.
     neighbors : int, default=10
-        Rows in a CSLS neighbourhood; at most n_samples. Unused by ``"cosine"``.
+        Rows in a CSLS neighbourhood; at most n_samples. Unused by the other scores.
+    memory_budget : int, optional
+        Bytes that may be held beside the arrays; 96 MB if None (1.6 GB on an accelerator).
 
     Returns
     -------
@@ -102,8 +108,7 @@ def weak_alignment(X: Any, Y: Any, *, score: str = "cosine", neighbors: int = 10
     Raises
     ------
     ValueError
-        If shapes, kinds or devices differ, there are fewer than 2 rows, a row is zero or not
-        finite, the score is unknown, or the neighbourhood is larger than the rows.
+        As :func:`translation_ranks`.
 
     Notes
     -----
@@ -123,19 +128,20 @@ def weak_alignment(X: Any, Y: Any, *, score: str = "cosine", neighbors: int = 10
     >>> weak_alignment(X, np.array([[1.0, 0.0], [1.0, -1.0]]))
     0.5
     """
-    x, y = check_sides(X, Y)
-    penalty = hubness_penalty(x, y, score, neighbors)
-    return float(np.mean(count_rivals(x, y, penalty=penalty) == 0))
+    ranks = translation_ranks(X, Y, score=score, neighbors=neighbors, memory_budget=memory_budget)
+    return float(np.mean(ranks == 1))
 
 
-def strong_alignment(X: Any, Y: Any, *, score: str = "cosine") -> float:
+def strong_alignment(
+    X: Any, Y: Any, *, score: str = "cosine", memory_budget: int | None = None
+) -> float:
     r"""Share of rows that are nearer to their translation than to any other row at all.
 
     Row i counts if :math:`s(x_i, y_i)` is greater than every :math:`s(x_i, y_j)` and every
     :math:`s(x_i, x_j)` with :math:`j \ne i` (Eq. 2 of [1]_). A tie is a miss, so a text that
     occurs twice in X is one. It is never above :func:`weak_alignment`, and has a direction.
 
-    Time O(n^2 d) in blocks, memory O(n) and about 64 MB beside the arrays.
+    Time O(n^2 d) in blocks, memory O(n) and the budget.
 
     Parameters
     ----------
@@ -144,7 +150,9 @@ def strong_alignment(X: Any, Y: Any, *, score: str = "cosine") -> float:
     Y : array of shape (n_samples, n_features)
         Row i is the translation of row i of X.
     score : {"cosine"}, default="cosine"
-        What :math:`s` is. CSLS compares two spaces and has no scores within one.
+        What :math:`s` is. The other scores compare two spaces and have none within one.
+    memory_budget : int, optional
+        Bytes that may be held beside the arrays; 96 MB if None (1.6 GB on an accelerator).
 
     Returns
     -------
@@ -183,5 +191,5 @@ def strong_alignment(X: Any, Y: Any, *, score: str = "cosine") -> float:
             'the rivals of a row\'s own language. Use score="cosine", or weak_alignment.'
         )
     check_score(score, known=("cosine",))
-    x, y = check_sides(X, Y)
-    return float(np.mean(count_rivals(x, y, own=True) == 0))
+    ranks = translation_ranks(X, Y, own=True, memory_budget=memory_budget)
+    return float(np.mean(ranks == 1))

@@ -68,6 +68,16 @@ class Dense:
         near_y = np.sort(S, axis=0)[-neighbors:].mean(axis=0)
         return 2 * S - near_x - near_y
 
+    @classmethod
+    def inverted_softmax(cls, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """Its logarithm: each candidate's scores over all queries sum to one."""
+        S = 30 * cls.cosine(X, Y)
+        return S - np.log(np.exp(S).sum(axis=0))
+
+    @classmethod
+    def scores(cls, name: str, X: np.ndarray, Y: np.ndarray, neighbors: int = 10) -> np.ndarray:
+        return cls.csls(X, Y, neighbors) if name == "csls" else getattr(cls, name)(X, Y)
+
     @staticmethod
     def rank(scores: np.ndarray) -> np.ndarray:
         gold = np.diag(scores)[:, None]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.metrics import silhouette_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from posthoc_align.metrics import chance_level, language_identification
+from posthoc_align.metrics import chance_level, language_identification, language_silhouette
 
 
 def corpus(shift, n=40, d=8, seed=0):
@@ -83,7 +85,115 @@ def test_the_chance_level_is_the_share_of_the_largest_language():
     assert chance_level(["en"]) == 1
 
 
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class TestCentroid:
+    def test_it_is_the_nearest_mean_direction(self, kind):
+        (X, language), (X_test, language_test) = corpus(0.5), corpus(0.5, n=30, seed=0)
+        X, X_test = kind(X), kind(X_test)
+        peer = NearestCentroid().fit(unit(kind.plain(X)), language)
+        assert language_identification(
+            X, language, X_test=X_test, language_test=language_test, probe="centroid"
+        ) == pytest.approx(peer.score(unit(kind.plain(X_test)), language_test), abs=1 / len(X_test))
+
+    def test_its_folds_are_those_of_the_linear_probe(self):
+        X, language = corpus(0.5)
+        folds = StratifiedKFold(5, shuffle=True, random_state=0)
+        peer = cross_val_score(NearestCentroid(), unit(X), language, cv=folds).mean()
+        assert language_identification(X, language, probe="centroid") == pytest.approx(peer)
+
+    def test_it_is_blind_to_what_is_no_difference_of_means(self):
+        # Both have mean 0: English lies on one axis, German on another.
+        rng = np.random.default_rng(0)
+        english = rng.choice([-1, 1], (200, 1)) * [[1, 0, 0, 0]] + 0.1 * rng.normal(size=(200, 4))
+        german = rng.choice([-1, 1], (200, 1)) * [[0, 1, 0, 0]] + 0.1 * rng.normal(size=(200, 4))
+        X, language = np.vstack([english, german]), np.repeat(["en", "de"], 200)
+        assert language_identification(X, language, probe="centroid") < 0.65
+        assert language_identification(X, language, head=KNeighborsClassifier(5)) > 0.95
+
+    def test_it_is_told_nothing_of_the_rows_it_is_tested_on(self):
+        rng = np.random.default_rng(0)
+        X, language = rng.normal(size=(60, 200)), np.tile(["de", "en", "fi"], 20)
+        assert language_identification(X, language, probe="centroid") < 0.5
+        fitted = {"X_test": X, "language_test": language, "probe": "centroid"}
+        assert language_identification(X, language, **fitted) > 0.8  # had it seen them
+
+
+class TestSilhouette:
+    def test_it_is_that_of_scikit_learn(self, kind):
+        X, language = corpus(0.7)
+        X = kind(X)
+        for metric in ("cosine", "euclidean"):
+            peer = silhouette_score(kind.plain(X), language, metric=metric)
+            found = language_silhouette(X, language, metric=metric)
+            assert found == pytest.approx(peer, abs=1e-9)
+
+    def test_tiles_give_the_same_figure(self, monkeypatch):
+        X, language = corpus(0.7)
+        whole = language_silhouette(X, language, metric="euclidean")
+        monkeypatch.setattr("posthoc_align.metrics._silhouette.PRODUCT_BLOCK", 8 * 17**2)
+        assert language_silhouette(X, language, metric="euclidean") == pytest.approx(whole)
+
+    def test_languages_far_apart_are_clusters_and_centred_ones_are_not(self):
+        X, language = corpus(6.0)
+        for metric in ("cosine", "euclidean"):
+            assert language_silhouette(X, language, metric=metric) > 0.5
+        for name in np.unique(language):
+            X[language == name] -= X[language == name].mean(axis=0)
+        for metric in ("cosine", "euclidean"):
+            assert abs(language_silhouette(X, language, metric=metric)) < 0.05
+
+    def test_each_metric_keeps_its_invariance(self):
+        X, language = corpus(1.0)
+        scale = np.random.default_rng(0).uniform(0.1, 9, size=(len(X), 1))
+        cosine = language_silhouette(X, language)
+        assert language_silhouette(X * scale, language) == pytest.approx(cosine)
+        euclidean = language_silhouette(X, language, metric="euclidean")
+        shifted = language_silhouette(X + 100, language, metric="euclidean")
+        assert shifted == pytest.approx(euclidean)
+        assert language_silhouette(X * scale, language, metric="euclidean") != pytest.approx(
+            euclidean, abs=1e-3
+        )
+
+    def test_rows_of_one_place_and_the_only_row_of_a_language_count_as_none(self):
+        X = np.tile([0.1, 0.2, 0.3], (6, 1))
+        for metric in ("cosine", "euclidean"):
+            assert language_silhouette(X, ["en"] * 3 + ["de"] * 3, metric=metric) == 0
+        X = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        assert language_silhouette(X, ["en", "en", "de"]) == pytest.approx(2 / 3)
+
+    def test_interleaved_curves_are_no_clusters_although_a_probe_tells_them_apart(self):
+        angle = np.linspace(0, 1.5 * np.pi, 100)
+        curve = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        X, language = np.vstack([curve, 1.15 * curve]), np.repeat(["en", "de"], 100)
+        assert abs(language_silhouette(X, language, metric="euclidean")) < 0.05
+
+
 class TestErrors:
+    def test_unknown_choices(self):
+        X, language = corpus(1.0)
+        with pytest.raises(ValueError, match="Unknown probe 'knn': expected 'linear' or 'centro"):
+            language_identification(X, language, probe="knn")
+        with pytest.raises(ValueError, match="Unknown metric 'l1': expected 'cosine' or 'eucl"):
+            language_silhouette(X, language, metric="l1")
+        with pytest.raises(ValueError, match="probe='centroid' fits no head, but head=Nearest"):
+            language_identification(X, language, probe="centroid", head=NearestCentroid())
+
+    def test_a_silhouette_of_bad_rows(self):
+        X, language = corpus(1.0)
+        with pytest.raises(ValueError, match="one language only .'en'"):
+            language_silhouette(X, "en")
+        for bad, metric in ((np.nan, "cosine"), (np.inf, "euclidean")):
+            X[7, 2] = bad
+            with pytest.raises(ValueError, match="first in row 7"):
+                language_silhouette(X, language, metric=metric)
+        X[7] = 0
+        with pytest.raises(ValueError, match="zero vector in row 7"):
+            language_silhouette(X, language)
+        assert np.isfinite(language_silhouette(X, language, metric="euclidean"))
+
     def test_one_language(self):
         X, _ = corpus(1.0)
         for language in ("en", ["en"] * len(X)):

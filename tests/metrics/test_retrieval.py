@@ -12,8 +12,41 @@ from posthoc_align.metrics import (
     mean_reciprocal_rank,
     nearest,
     retrieval_precision,
+    strong_alignment,
+    translation_ranks,
     weak_alignment,
 )
+
+
+@pytest.mark.parametrize("score", ["cosine", "csls", "inverted_softmax"])
+def test_the_measures_are_means_of_ranks(kind, translations, score):
+    X, Y = map(kind, translations)
+    ranks = translation_ranks(X, Y, score=score)
+    assert ranks.dtype == np.int64
+    assert weak_alignment(X, Y, score=score) == np.mean(ranks == 1)
+    assert retrieval_precision(X, Y, k=3, score=score) == np.mean(ranks <= 3)
+    assert mean_reciprocal_rank(X, Y, score=score) == np.mean(1 / ranks)
+
+
+def test_more_rivals_make_no_better_rank_and_strong_is_at_most_weak(kind, translations):
+    X, Y = map(kind, translations)
+    across, all_rows = translation_ranks(X, Y), translation_ranks(X, Y, own=True)
+    assert np.all(all_rows >= across)
+    assert np.any(all_rows > across)
+    assert strong_alignment(X, Y) == np.mean(all_rows == 1) <= np.mean(across == 1)
+
+
+def test_own_rivals_have_a_cosine_only():
+    with pytest.raises(ValueError, match="own=True has no score 'csls'"):
+        translation_ranks(np.eye(3), np.eye(3), score="csls", own=True)
+
+
+def test_the_inverted_softmax_passes_over_a_hub(kind):
+    # Row 2 of Y is near to all queries: by the cosine it takes the first two.
+    X = kind([[1.0, 0.0, 0.9], [0.0, 1.0, 0.9], [0.2, 0.2, 1.0]])
+    Y = kind([[1.0, -0.4, 0.2], [-0.4, 1.0, 0.2], [0.5, 0.5, 1.0]])
+    assert weak_alignment(X, Y) == pytest.approx(1 / 3)
+    assert weak_alignment(X, Y, score="inverted_softmax") == 1
 
 
 @pytest.mark.parametrize("score", ["cosine", "csls"])
@@ -139,7 +172,11 @@ def test_csls_matches_muse(official):
     X, Y = inputs[2], inputs[0]
     scores = csls_scores(X, Y)
     np.testing.assert_allclose(scores, expected["csls_knn_10_scores"], atol=1e-10, rtol=0)
-    for score, name in [("csls", "csls_knn_10"), ("cosine", "nn")]:
+    for score, name in [
+        ("csls", "csls_knn_10"),
+        ("cosine", "nn"),
+        ("inverted_softmax", "invsm_beta_30"),
+    ]:
         found = nearest(X, Y, k=10, score=score)
         np.testing.assert_array_equal(found, expected[f"{name}_top10"])
         percent = [100 * retrieval_precision(X, Y, k=k, score=score) for k in (1, 5, 10)]
@@ -193,7 +230,7 @@ def test_ranks_need_pairs(measure, score):
 
 @pytest.mark.parametrize("measure", [retrieval_precision, mean_reciprocal_rank, nearest])
 def test_unknown_scores_are_named(measure):
-    with pytest.raises(ValueError, match=r"Unknown score 'margin'.*\['cosine', 'csls'\]"):
+    with pytest.raises(ValueError, match=r"Unknown score 'margin'.*'cosine', 'csls', 'inverted_"):
         measure(np.eye(3), np.eye(3), score="margin")
 
 
