@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,15 @@ EXAMPLES = """examples:
       with task labels (one a pair): a head trained on English, scored on each language
   posthoc-align compare all.safetensors --table rows.csv --pivot en
       one file, and a CSV with the columns language and pair_id
+  posthoc-align report emb/12/*.npy --pivot en --layers emb/4 emb/8 emb/12
+      one page with every picture, and which layer to align: a folder a layer, files named alike
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 1 wrong input, 2 wrong usage)."""
     arguments = _parser().parse_args(argv)
+    arguments.given = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments.run(arguments)
     except (ValueError, OSError, MemoryError, ImportError) as error:
@@ -50,35 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="compare all methods on the bundled corpus")
     demo.set_defaults(run=_demo)
 
-    compare = commands.add_parser(
-        "compare",
-        help="compare all methods on your embeddings",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    compare.add_argument(
-        "files",
-        nargs="+",
-        type=Path,
-        help=".npy, .npz or .safetensors: one file a language (named by its stem) with "
-        "corresponding rows, or one file with --table",
-    )
-    compare.add_argument("--pivot", required=True, help="language the others are mapped onto")
-    compare.add_argument(
-        "--table",
-        type=Path,
-        help="CSV or TSV with columns language and pair_id (optional: label, split), a line a row",
-    )
-    compare.add_argument(
-        "--labels", type=Path, help="task labels, one a pair or one a row (.npy, .npz, .txt, .csv)"
-    )
-    compare.add_argument(
-        "--test-size",
-        type=float,
-        default=0.25,
-        help="share of the pairs held out when the table names no split (default: %(default)s)",
-    )
-    compare.add_argument("--seed", type=int, default=0, help="of that split (default: %(default)s)")
+    compare = _corpus_command(commands, "compare", "compare all methods on your embeddings")
     compare.set_defaults(run=_compare)
     for command in (demo, compare):
         command.add_argument(
@@ -87,8 +64,54 @@ def _parser() -> argparse.ArgumentParser:
             default=Path("posthoc-align-report"),
             help="folder for comparison.csv, .json, .html and space.png (default: %(default)s)",
         )
+    report = _corpus_command(commands, "report", "write one HTML page about your embeddings")
+    report.add_argument(
+        "--layers",
+        nargs="+",
+        type=Path,
+        help="folders, one a layer, each with files named as the ones above",
+    )
+    report.add_argument(
+        "--output",
+        type=Path,
+        default=Path("posthoc-align-report.html"),
+        help="the page (default: %(default)s)",
+    )
+    report.set_defaults(run=_report)
+    for command in (demo, compare, report):
         command.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
+
+
+def _corpus_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    """Add a command that reads embeddings of several languages."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        help=".npy, .npz or .safetensors: one file a language (named by its stem) with "
+        "corresponding rows, or one file with --table",
+    )
+    command.add_argument("--pivot", required=True, help="language the others are mapped onto")
+    command.add_argument(
+        "--table",
+        type=Path,
+        help="CSV or TSV with columns language and pair_id (optional: label, split), a line a row",
+    )
+    command.add_argument(
+        "--labels", type=Path, help="task labels, one a pair or one a row (.npy, .npz, .txt, .csv)"
+    )
+    command.add_argument(
+        "--test-size",
+        type=float,
+        default=0.25,
+        help="share of the pairs held out when the table names no split (default: %(default)s)",
+    )
+    command.add_argument("--seed", type=int, default=0, help="of that split (default: %(default)s)")
+    return command
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -107,20 +130,63 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    X, settings = _corpus(arguments)
+    _run(arguments, X, **settings)
+
+
+def _corpus(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Read the files: the rows, and what is known of them and asked for."""
     from posthoc_align.store import read_corpus
 
     corpus = read_corpus(arguments.files, table=arguments.table, labels=arguments.labels)
-    _run(
-        arguments,
-        corpus.X,
-        language=corpus.language,
-        pair_id=corpus.pair_id,
-        label=corpus.label,
-        split=corpus.split,
-        pivot=arguments.pivot,
-        test_size=arguments.test_size,
-        random_state=arguments.seed,
-    )
+    return corpus.X, {
+        "language": corpus.language,
+        "pair_id": corpus.pair_id,
+        "label": corpus.label,
+        "split": corpus.split,
+        "pivot": arguments.pivot,
+        "test_size": arguments.test_size,
+        "random_state": arguments.seed,
+    }
+
+
+class _Layers(Mapping[str, Any]):
+    """The rows of each layer, read when asked for: one layer is in memory at a time."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        names = [folder.name for folder in arguments.layers]
+        alike = len(set(names)) < len(names)
+        self._folders = {str(f) if alike else f.name: f for f in arguments.layers}
+        self._names = [path.name for path in arguments.files]
+        self._table = arguments.table
+
+    def __getitem__(self, layer: str) -> Any:
+        from posthoc_align.store import read_corpus
+
+        files = [self._folders[layer] / name for name in self._names]
+        return read_corpus(files, table=self._table).X
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    """Compare, profile the layers, write the page."""
+    from posthoc_align.report import Report
+
+    X, settings = _corpus(arguments)
+    layers = _Layers(arguments) if arguments.layers else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the page says them
+        report = Report.of(X, layers=layers, progress=not arguments.quiet, **settings)
+    report = replace(report, command=shlex.join(["posthoc-align", *arguments.given]))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    report.to_html(arguments.output)
+    print(*report.verdict, sep="\n")
+    print(f"written to {arguments.output}")
 
 
 def _run(arguments: argparse.Namespace, X: Any, **settings: Any) -> None:

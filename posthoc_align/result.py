@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,18 @@ class Comparison:
     rows : list of dict
         One a method: ``method``, ``values`` (measure -> macro average over the languages other
         than the pivot, a fraction), ``per_language`` (measure -> language -> value), ``worst``
-        (measure -> (language, value)), ``seconds`` (fit and transform).
+        (measure -> (language, value)), ``intervals`` (measure -> [low, high] of the macro average),
+        ``per_language_intervals`` (measure -> language -> [low, high]), ``differences`` from the
+        identity (measure -> dict of ``value``, ``low``, ``high`` and ``p``, empty for the
+        identity itself), ``per_language_differences`` (measure -> language -> dict of ``value``
+        and ``p``, corrected for the number of languages), ``seconds`` (fit and transform).
+        Measures that are no averages over pairs or rows have no interval.
     settings : dict
-        What is needed to repeat the run, and the chance levels.
+        What is needed to repeat the run, how intervals were had, and the chance levels.
     warnings : list of str
     space : dict
-        Held-out rows before and after the best method, for the picture.
+        For pictures: held-out rows ``before`` and ``after`` the best method, and the
+        ``language``, ``pair_id`` and ``label`` of each (None without labels).
     """
 
     rows: list[dict[str, Any]]
@@ -94,25 +100,50 @@ class Comparison:
         )
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a line a method and language ("macro", "worst" and each language) as CSV."""
+        """Write a line a method and language ("macro", "worst" and each language) as CSV.
+
+        The columns of values come first. Then, for each measure that has them, the ends of its
+        interval and the p-value of its difference from the identity: ``weak_low``, ``weak_high``,
+        ``weak_p``.
+        """
+        keys = [measure.key for measure in self.measures]
+        sure = [key for key in keys if key in self.rows[0].get("intervals", {})]
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            keys = [measure.key for measure in self.measures]
-            writer.writerow(["method", "language", *keys])
+            ends = [f"{key}_{end}" for key in sure for end in ("low", "high", "p")]
+            writer.writerow(["method", "language", *keys, *ends])
             for row in self.rows:
-                writer.writerow([row["method"], "macro", *(_cell(row["values"], k) for k in keys)])
+                writer.writerow(
+                    [
+                        *(row["method"], "macro"),
+                        *(_cell(row["values"].get(key)) for key in keys),
+                        *_ends(sure, row["intervals"], row["differences"]),
+                    ]
+                )
                 worst = {key: value for key, (_, value) in row["worst"].items()}
-                writer.writerow([row["method"], "worst", *(_cell(worst, k) for k in keys)])
+                writer.writerow([row["method"], "worst", *(_cell(worst.get(k)) for k in keys)])
                 for language in self.settings["languages"]:
-                    own = {k: v.get(language) for k, v in row["per_language"].items()}
-                    writer.writerow([row["method"], language, *(_cell(own, k) for k in keys)])
+                    own, intervals, changes = (
+                        {k: v[language] for k, v in row[part].items() if language in v}
+                        for part in (
+                            "per_language",
+                            "per_language_intervals",
+                            "per_language_differences",
+                        )
+                    )
+                    writer.writerow(
+                        [
+                            *(row["method"], language),
+                            *(_cell(own.get(key)) for key in keys),
+                            *_ends(sure, intervals, changes),
+                        ]
+                    )
 
     def to_html(self, path: str | Path) -> None:
-        """Write one self-contained page with tables, heat maps and pictures."""
-        from posthoc_align import report
+        """Write one self-contained page: see :class:`posthoc_align.Report`."""
+        from posthoc_align.report import Report
 
-        figures = {"space": self.plot_space(), "ladder": self.plot_ladder()}
-        Path(path).write_text(report.render_html(self.to_dict(), figures), encoding="utf-8")
+        Report(self).to_html(path)
 
     def plot_space(self) -> Any:
         """Two-dimensional PCA picture of held-out rows, before and after the best method."""
@@ -137,12 +168,23 @@ class Comparison:
         )
 
     def __str__(self) -> str:
-        return _text_table(self)
+        parts = (_text_table(self), _certainty_table(self))
+        return "\n\n".join(part for part in parts if part)
 
 
-def _cell(values: Mapping[str, float | None], key: str) -> str:
-    value = values.get(key)
+def _cell(value: float | None) -> str:
     return "" if value is None else f"{value:.6f}"
+
+
+def _ends(
+    keys: Sequence[str], intervals: Mapping[str, Any], changes: Mapping[str, Any]
+) -> list[str]:
+    """Low end, high end and p-value of each measure, as cells."""
+    return [
+        _cell(value)
+        for key in keys
+        for value in (*intervals.get(key, (None, None)), changes.get(key, {}).get("p"))
+    ]
 
 
 def _text_table(comparison: Comparison) -> str:
@@ -167,16 +209,7 @@ def _text_table(comparison: Comparison) -> str:
             line.append(f"{100 * value:.1f} {language}")
         line.append(f"{row['seconds']:.1f}")
         lines.append(line)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    out = [
-        " ".join(
-            [
-                line[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)),
-            ]
-        )
-        for line in lines
-    ]
+    out = _columns(lines)
     rule = "-" * len(out[0])
     settings = comparison.settings
     chance = {"weak": "weak alignment", "lang.": "language id", "head": "the head"}
@@ -190,3 +223,42 @@ def _text_table(comparison: Comparison) -> str:
         f"{settings['pivot']!r}; * best of a column; chance: {', '.join(levels)}"
     )
     return "\n".join([out[0], rule, *out[1:], rule, caption])
+
+
+def _columns(lines: Sequence[Sequence[str]], gap: str = " ") -> list[str]:
+    """Cells as text in columns, the first flush left, the others flush right."""
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return [
+        gap.join(
+            [line[0].ljust(first), *(c.rjust(w) for c, w in zip(line[1:], others, strict=True))]
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _certainty_table(comparison: Comparison) -> str:
+    """Intervals of retrieval and of the head, and what each method changes; "" without any."""
+    shown = {m.key: m.title for m in comparison.measures if m.key in ("weak", "head_others")}
+    if not all(row.get("intervals") for row in comparison.rows):
+        return ""
+    lines = [["", *(text for title in shown.values() for text in (title, "against identity"))]]
+    for row in comparison.rows:
+        line = [row["method"]]
+        for key in shown:
+            low, high = row["intervals"][key]
+            line.append(f"{100 * row['values'][key]:.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+            line.append(_change(row["differences"].get(key)))
+        lines.append(line)
+    caption = (
+        f"percent with intervals ({comparison.settings.get('confidence', '')}); n.s.: no "
+        "significant difference, p >= 0.05 by sign flips"
+    )
+    return "\n".join([*_columns(lines, gap="  "), caption])
+
+
+def _change(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return ""
+    value, low, high = (100 * found[part] for part in ("value", "low", "high"))
+    unsure = " n.s." if found["p"] >= 0.05 else ""
+    return f"{value:+z.1f} [{low:+z.1f}, {high:+z.1f}]{unsure}"

@@ -63,6 +63,35 @@ def test_one_file_and_a_table_give_the_same_as_one_file_a_language(folder, capsy
         assert a["values"] == pytest.approx(b["values"], abs=1e-6)
 
 
+@pytest.mark.slow
+def test_a_report_is_one_page_that_says_how_to_repeat_it(folder, capsys):
+    """The layers are two folders: noise, and the rows themselves."""
+    rng = np.random.default_rng(1)
+    for layer in ("1", "2"):
+        (folder / layer).mkdir()
+        for path in files(folder):
+            X = np.load(path)
+            noise = X if layer == "2" else rng.normal(size=X.shape)
+            np.save(folder / layer / path.split("/")[-1], noise)
+    page = folder / "pages" / "report.html"
+    layers = ["--layers", str(folder / "1"), str(folder / "2")]
+    given = ["report", *files(folder), "--pivot", "en", *layers, "--output", str(page), "--quiet"]
+    assert main(given) == 0
+    printed = capsys.readouterr().out
+    assert "Of 2 layers, 2 is the one to align" in printed
+    assert f"written to {page}" in printed
+    text = page.read_text()
+    assert "posthoc-align report " in text
+    assert text.count("<img") == 7
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+
+
+def test_a_layer_without_a_file_is_named(folder, capsys):
+    layers = ["--layers", str(folder / "none")]
+    assert main(["report", *files(folder), "--pivot", "en", "--quiet", *layers]) == 1
+    assert str(folder / "none" / "en.npy") in capsys.readouterr().err
+
+
 def test_a_missing_file_is_named(folder, capsys):
     assert compare(folder, str(folder / "xx.npy"), files(folder)[0], "--pivot", "en") == 1
     assert "xx.npy" in capsys.readouterr().err
@@ -95,7 +124,7 @@ def test_wrong_usage_exits_with_two(capsys):
 
 
 def test_help_shows_examples_for_every_command(capsys):
-    for argv in (["--help"], ["compare", "--help"]):
+    for argv in (["--help"], ["compare", "--help"], ["report", "--help"]):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0

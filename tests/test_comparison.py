@@ -10,6 +10,7 @@ import pytest
 
 from posthoc_align import LSAR, LanguageCentering, LinearMap, PivotAligner, compare
 from posthoc_align.comparison import default_aligners
+from posthoc_align.metrics import bootstrap, translation_ranks
 
 D, N = 8, 60
 LANGUAGES = ("en", "de", "fi")
@@ -121,15 +122,133 @@ def test_one_method_that_fails_is_named_and_the_others_are_kept():
     assert any("broken failed and was left out: rank=7" in note for note in found.warnings)
 
 
+class Collapse(LanguageCentering):
+    """Puts almost all of a row into one direction: ruins what worked before."""
+
+    def transform(self, X, *, language=None):
+        return 0.01 * np.random.default_rng(0).normal(size=X.shape) + np.arange(1.0, D + 1)
+
+
+def near():
+    """Languages that share a space: retrieval and the head work as they are."""
+    data = planted()
+    rng = np.random.default_rng(1)
+    data["X"] = np.tile(data["X"][:N] - data["X"][:N].mean(axis=0), (3, 1))
+    data["X"] += 0.1 * rng.normal(size=data["X"].shape)
+    return data
+
+
 @pytest.mark.filterwarnings("ignore:Held-out retrieval")  # which is at chance, too
 def test_an_alignment_that_makes_it_worse_is_called_so():
-    class Collapse(LanguageCentering):
-        def transform(self, X, *, language=None):
-            return super().transform(X, language=language) * 0 + np.arange(1.0, D + 1)
-
     with pytest.warns(UserWarning, match="collapse") as heard:
-        run({"collapse": Collapse()}, X=planted(noise=0.0)["X"] * 0.1 + np.eye(D)[0])
-    assert any("collapse: weak alignment is lower than without it" in str(w.message) for w in heard)
+        found = compare(**near(), aligners={"collapse": Collapse()}, test_size=0.5)
+    said = [str(w.message) for w in heard]
+    assert (
+        "collapse: weak alignment is significantly worse than without it in 2 of 2 languages: "
+        "['de', 'fi']." in said
+    )
+    assert any(line.startswith("collapse: the head is significantly worse") for line in said)
+    for change in found.rows[1]["per_language_differences"]["weak"].values():
+        assert change["value"] < 0
+        assert change["p"] < 0.05
+
+
+def test_a_loss_that_may_be_chance_is_not_called_one():
+    rng = np.random.default_rng(2)
+
+    class Jitter(LanguageCentering):
+        def transform(self, X, *, language=None):
+            return X + 0.05 * rng.normal(size=X.shape)
+
+    found = compare(**near(), aligners={"jitter": Jitter()})
+    assert found.warnings == []
+    assert found.rows[1]["differences"]["weak"]["p"] > 0.05
+    assert "n.s." in next(
+        line for line in str(found).split("\n\n")[1].splitlines() if "jit" in line
+    )
+
+
+class TestIntervals:
+    def test_they_are_those_of_outcomes_resampled_by_pair_id(self):
+        data = planted(noise=0.6)
+        split = np.where(data["pair_id"] % 2 == 0, "test", "train")
+        found = run(**data, split=split)
+        test, X = split == "test", data["X"]
+        english = X[test & (data["language"] == "en")]
+        hits = {
+            name: translation_ranks(X[test & (data["language"] == name)], english) == 1
+            for name in ("de", "fi")
+        }
+        peer = bootstrap(
+            np.concatenate(list(hits.values())),
+            groups=np.tile(np.flatnonzero(split[:N] == "test"), 2),
+            strata=np.repeat(["de", "fi"], N // 2),
+        )
+        row = found.rows[0]
+        assert row["values"]["weak"] == pytest.approx(peer.value)
+        assert row["intervals"]["weak"] == pytest.approx([peer.low, peer.high])
+        german = bootstrap(hits["de"])
+        assert row["per_language"]["weak"]["de"] == pytest.approx(german.value)
+        low, high = row["per_language_intervals"]["weak"]["de"]
+        # The same rows, drawn together with those of Finnish or alone: equal in law.
+        assert (low, high) == pytest.approx((german.low, german.high), abs=0.05)
+
+    def test_the_difference_is_of_the_same_pairs(self):
+        found = run(**planted(noise=0.6))
+        before, after = found.rows[0], found.rows[-1]
+        for key, change in after["differences"].items():
+            assert change["value"] == pytest.approx(after["values"][key] - before["values"][key])
+            assert change["low"] <= change["value"] <= change["high"]
+            assert 0 < change["p"] <= 1
+        assert after["differences"]["weak"]["p"] < 0.01
+        assert after["differences"]["weak"]["low"] > 0
+        assert before["differences"] == {}
+
+    def test_every_average_over_rows_has_one(self):
+        row = run().rows[-1]
+        averages = {"weak", "weak_reverse", "strong", "csls", "mrr"}
+        averages |= {"head_pivot", "head_others", "transfer_gap"}
+        assert set(row["intervals"]) == set(row["differences"]) == averages
+        for key, (low, high) in row["intervals"].items():
+            assert low <= row["values"][key] <= high
+        assert set(row["per_language_intervals"]) == averages - {"head_pivot", "transfer_gap"}
+
+    def test_the_settings_say_how(self):
+        assert run().settings["confidence"] == "95 %, 1000 resamples of pair ids, seed 0"
+        assert run(random_state=3).settings["confidence"].endswith("seed 3")
+
+    def test_the_table_shows_them_below(self):
+        table, below = str(run()).split("\n\n")
+        assert "[" not in table
+        head, identity, _, procrustes, caption = below.splitlines()
+        assert head.count("against identity") == 2
+        assert identity.count("[") == 2
+        assert procrustes.count("[") == 4
+        assert "1000 resamples of pair ids" in caption
+
+    def test_rows_that_are_unpaired_take_part_in_the_head_alone(self):
+        data = planted()
+        split = np.where(data["pair_id"] % 2 == 0, "test", "train")
+        data["pair_id"] = np.where(data["pair_id"] % 10 == 0, -1, data["pair_id"])
+        row = run(**data, split=split).rows[0]
+        assert row["per_language_intervals"]["weak"].keys() == {"de", "fi"}
+        assert row["intervals"]["head_others"][0] < row["intervals"]["head_others"][1]
+
+
+def test_the_pictures_rows_come_with_all_that_is_known_of_them():
+    data = planted()
+    space = run().space
+    n = len(space["before"])
+    assert space["after"].shape[0] == n == np.sum(run(label=None).settings["held-out rows"])
+    assert len(space["language"]) == len(space["pair_id"]) == len(space["label"]) == n
+    assert np.array_equal(space["label"], data["label"][:N][space["pair_id"]])
+    assert run(label=None).space["label"] is None
+
+
+def test_the_identity_keeps_its_place_in_the_table():
+    found = run({"centring": LanguageCentering(), "identity": "passthrough"}, **near())
+    assert [row["method"] for row in found.rows] == ["centring", "identity"]
+    assert found.rows[0]["differences"]
 
 
 def test_every_file_holds_the_same_figures(tmp_path):
@@ -146,10 +265,19 @@ def test_every_file_holds_the_same_figures(tmp_path):
         assert float(macro["weak"]) == pytest.approx(row["values"]["weak"], abs=1e-6)
         german = lines[row["method"], "de"]
         assert float(german["weak"]) == pytest.approx(row["per_language"]["weak"]["de"], abs=1e-6)
+        ends = [float(macro["weak_low"]), float(macro["weak_high"])]
+        assert ends == pytest.approx(row["intervals"]["weak"], abs=1e-6)
+        assert same["intervals"]["weak"] == row["intervals"]["weak"]
+        assert (macro["weak_p"] == "") == (row["method"] == "identity")
+        assert float(german["head_others_high"]) == pytest.approx(
+            row["per_language_intervals"]["head_others"]["de"][1], abs=1e-6
+        )
+        assert "gap_low" not in macro
     assert kept["settings"]["random_state"] == 0
     assert "PivotAligner" in kept["settings"]["methods"]["Procrustes"]
 
 
+@pytest.mark.slow
 def test_the_page_is_self_contained(tmp_path):
     pytest.importorskip("matplotlib")
     run().to_html(tmp_path / "c.html")
@@ -161,7 +289,7 @@ def test_the_page_is_self_contained(tmp_path):
 
 
 def test_the_table_stars_the_best_and_names_the_worst_language():
-    lines = str(run()).splitlines()
+    lines = str(run()).split("\n\n")[0].splitlines()
     procrustes = next(line for line in lines if line.startswith("Procrustes"))
     assert "*" in procrustes
     assert " de " in procrustes or " fi " in procrustes
@@ -191,6 +319,13 @@ def test_the_methods_run_by_default_are_the_ladder():
         ({"split": np.full(180, "train")}, "60 anchor rows and 0 held-out rows"),
         ({"test_size": 1.5}, "test_size=1.5 must lie between 0 and 1"),
         ({"pair_id": np.full(180, -1)}, "0 held-out rows"),
+        (
+            {
+                "pair_id": np.where(np.arange(180) // 60 == 1, -1, np.tile(np.arange(60), 3)),
+                "split": np.tile(["test", "train"], 90),
+            },
+            "Language 'de' has 0 held-out pairs with pivot 'en'; at least 2 are needed",
+        ),
         ({"pair_id": np.zeros(180, int)}, "Duplicate .language, pair_id."),
     ],
 )

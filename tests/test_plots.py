@@ -183,7 +183,7 @@ def test_an_unknown_pivot_and_a_wrong_number_of_axes_say_so():
         plot_space(X, X, LANGUAGE, pivot="xx")
     with pytest.raises(ValueError, match="pair_id came without pivot"):
         plot_space(X, X, LANGUAGE, pair_id=np.arange(60))
-    with pytest.raises(ValueError, match="axes has 1 entries; expected 2"):
+    with pytest.raises(ValueError, match="axes has 1 entries; this picture has 2 panels"):
         plot_space(X, X, LANGUAGE, axes=[None])
 
 

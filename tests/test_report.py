@@ -2,13 +2,17 @@
 
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 pytest.importorskip("jinja2", reason="the page needs Jinja2")
+pytest.importorskip("matplotlib", reason="the pictures need Matplotlib")
 
-from posthoc_align.report import reading, render_html
+from posthoc_align import LanguageCentering
+from posthoc_align.report import Report, reading, render_html, verdict
 
 GAP = "\N{EN DASH}"
 VOID = {"meta", "img", "br", "link"}
@@ -194,6 +198,137 @@ def test_without_an_identity_the_first_method_is_the_one_to_beat():
     assert "against 37.9 % for ridge" in reading(
         result(rows=[result()["rows"][1], {"method": "new", "values": {"weak": 0.5}}])
     )
+
+
+def sure_result(p):
+    """The result with an interval and a difference of one p-value at each measure of ridge."""
+    whole = result()
+    whole["rows"][1] |= {
+        "intervals": {"weak": [0.361, 0.398]},
+        "differences": {
+            "weak": {"value": 0.217, "low": 0.2, "high": 0.235, "p": p},
+            "id": {"value": -0.85, "low": -0.9, "high": -0.8, "p": p},
+        },
+    }
+    return whole
+
+
+def test_intervals_and_how_sure_a_change_is_stand_in_the_table_and_the_reading():
+    page = render_html(sure_result(0.0002))
+    assert f"<small>36.1{GAP}39.8</small>" in page
+    assert '<small class="better" title="95 % interval +20.0 to +23.5, p &lt; 0.001">+21.7' in page
+    assert "37.9 % (36.1 to 39.8), against 16.2 % for identity (+21.7 points, p &lt; 0.001)" in page
+    text = Page(page).text
+    assert "Small, with a dash: 95 % interval." in text
+    assert "grey where p ≥ 0.05" in text
+
+
+def test_a_change_that_may_be_chance_is_not_coloured_and_called_so():
+    page = render_html(sure_result(0.3))
+    assert 'class="same" title="95 % interval +20.0 to +23.5, p = 0.300">+21.7' in page
+    assert "(+21.7 points, p = 0.300: no sure difference)" in Page(page).text
+
+
+def test_a_loss_that_may_be_chance_is_no_harm():
+    for p, harmed in ((0.4, False), (0.01, True)):
+        whole = result()
+        whole["rows"][2]["differences"] = {"weak": {"value": -0.06, "low": 0, "high": 0, "p": p}}
+        assert ("Worse than identity: odd" in reading(whole)) is harmed
+
+
+def test_the_verdict_speaks_of_task_language_and_the_choice_among_many():
+    measures = [
+        {"key": key, "title": key} for key in ("weak", "language_id", "head_others", "head_pivot")
+    ]
+    rows = [
+        {
+            "method": m,
+            "values": dict(
+                zip(("weak", "language_id", "head_others", "head_pivot"), v, strict=True)
+            ),
+        }
+        for m, v in (
+            ("identity", (0.1, 0.9, 0.3, 0.8)),
+            ("ridge", (0.4, 0.2, 0.5, 0.8)),
+            ("other", (0.2, 0.1, 0.4, 0.7)),
+        )
+    ]
+    settings = {"chance of language id": 0.125}
+    said = verdict({"measures": measures, "rows": rows, "pivot": "en", "settings": settings})
+    assert said[1:] == [
+        "A head trained on en is right in 50.0 % of the rows of the other languages, against "
+        "30.0 % before (+20.0 points).",
+        "In en itself it is right in 80.0 %, as before.",
+        "A linear probe tells the language of 20.0 % of the rows, against 90.0 % before "
+        "(chance 12.5 %).",
+        "ridge was picked among 3 methods on the pairs that it is measured on: expect a little "
+        "less on others.",
+    ]
+
+
+# The report of a comparison
+
+
+@pytest.fixture(scope="module")
+def report():
+    """Three languages, shifted apart, with a topic in the concept, and two layers."""
+    rng = np.random.default_rng(0)
+    concepts = rng.normal(size=(80, 8))
+    X = np.vstack([concepts + 4 * rng.normal(size=8) for _ in range(3)])
+    X += 0.3 * rng.normal(size=X.shape)
+    return Report.of(
+        X,
+        language=np.repeat(["en", "de", "sw"], 80),
+        pair_id=np.tile(np.arange(80), 3),
+        label=np.tile(concepts[:, 0] > 0, 3).astype(int),
+        aligners={"centring": LanguageCentering()},
+        layers={"noise": rng.normal(size=X.shape), "good": X},
+    )
+
+
+@pytest.mark.slow
+def test_the_page_of_a_report_holds_every_picture_and_the_verdict(report, tmp_path):
+    path = tmp_path / "report.html"
+    replace(report, command="posthoc-align report emb/*.npy").to_html(path)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.tags.count("img") == 7
+    for heading in ("Retrieval by language", "Retrieval between all languages", "Hubs", "Layers"):
+        assert heading in page.text
+    for sentence in report.verdict:
+        assert sentence in page.text
+    assert "posthoc-align report emb/*.npy" in page.text
+    assert "LanguageCentering()" in page.text
+    assert "no picture" not in page.text
+
+
+def test_the_verdict_names_the_layer_and_what_it_reaches(report):
+    assert report.layers.best_layer == "good"
+    assert report.verdict[-1].startswith("Of 2 layers, good is the one to align: chosen on the dev")
+
+
+def test_the_layers_are_aligned_by_the_best_method(report):
+    assert report.comparison.best == "centring"
+    assert report.layers.settings["aligner"] == "LanguageCentering()"
+
+
+@pytest.mark.slow
+def test_a_comparison_writes_the_page_of_its_report(report, tmp_path):
+    report.comparison.to_html(tmp_path / "one.html")
+    replace(report, layers=None).to_html(tmp_path / "two.html")
+    one, two = (Page((tmp_path / name).read_text()) for name in ("one.html", "two.html"))
+    assert one.text == two.text
+    assert one.tags.count("img") == 6
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_drawn_is_told(report, tmp_path):
+    space = {**report.comparison.space, "pair_id": np.full(60, -1)}
+    bare = Report(replace(report.comparison, space=space))
+    figures, notes = bare.figures()
+    assert "pairs" not in figures
+    assert notes[0].startswith("no picture “pairs”: No two of the languages")
+    bare.to_html(tmp_path / "bare.html")
+    assert "no picture “pairs”" in Page((tmp_path / "bare.html").read_text()).text
 
 
 # That it stands alone, and nothing in it runs

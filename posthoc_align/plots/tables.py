@@ -11,7 +11,7 @@ import numpy as np
 from posthoc_align.plots._style import COLOURS, FAINT, GAP, GREY, INK, new_figure, percent
 
 _NAMES: dict[str, Any] = {"fontsize": 9, "parse_math": False}  # "$" is a letter of a name
-_IN_CELLS = 20  # columns up to which a heat map has room for its figures
+IN_CELLS = 20  # columns up to which a heat map has room for its figures
 
 
 def plot_heatmap(
@@ -19,6 +19,7 @@ def plot_heatmap(
     *,
     title: str | None = None,
     higher_is_better: bool = True,
+    limits: tuple[float, float] | None = None,
     ax: Any = None,
 ) -> Any:
     """Draw a value for every method and language as a heat map in percent.
@@ -31,6 +32,9 @@ def plot_heatmap(
     title : str, optional
     higher_is_better : bool, default=True
         Dark is better; False turns the colours round.
+    limits : tuple of float, optional
+        Fractions at the two ends of the colours, so that several maps compare; None: the least
+        and the greatest value.
     ax : Axes, optional
         Where to draw; a new figure if None.
 
@@ -56,14 +60,15 @@ def plot_heatmap(
     figure = (
         ax.get_figure()
         if ax is not None
-        else new_figure(*_heatmap_size(values.shape, methods, title))
+        else new_figure(*heatmap_size(values.shape, methods, title))
     )
     if ax is None:
         ax = figure.subplots()
     import matplotlib as mpl
 
     shades = mpl.colormaps["Blues" if higher_is_better else "Blues_r"]
-    low, high = 100 * np.nanmin(values), 100 * np.nanmax(values)
+    low, high = limits or (np.nanmin(values), np.nanmax(values))
+    low, high = 100 * low, 100 * high
     image = ax.imshow(
         np.ma.masked_invalid(100 * values),
         cmap=shades.with_extremes(bad="white"),
@@ -73,7 +78,7 @@ def plot_heatmap(
     )
     ax.set_yticks(range(len(methods)), [_wrapped(m) for m in methods], **_NAMES)
     ax.set_xticks(range(len(languages)), [str(name) for name in languages], **_NAMES)
-    crowded = max(len(str(name)) for name in languages) > 4 or len(languages) > _IN_CELLS
+    crowded = max(len(str(name)) for name in languages) > 4 or len(languages) > IN_CELLS
     ax.tick_params(
         axis="x",
         rotation=90 if crowded else 0,
@@ -89,7 +94,7 @@ def plot_heatmap(
     ax.set_yticks(np.arange(len(methods) + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
-    if len(languages) <= _IN_CELLS:
+    if len(languages) <= IN_CELLS:
         for (i, j), value in np.ndenumerate(values):
             red, green, blue, _ = image.cmap(image.norm(100 * value)) if value == value else [1] * 4
             dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5
@@ -107,11 +112,11 @@ def plot_heatmap(
     return figure
 
 
-def _heatmap_size(
+def heatmap_size(
     shape: tuple[int, ...], methods: Sequence[Any], title: str | None
 ) -> tuple[float, float]:
     """Return width and height in inches that give every text its room."""
-    width = 0.55 if shape[1] <= _IN_CELLS else 0.22
+    width = 0.55 if shape[1] <= IN_CELLS else 0.22
     longest = max(len(line) for m in methods for line in _wrapped(m).split("\n"))
     cells = max(width * shape[1], 0.09 * len(title or ""))
     return 0.6 + 0.085 * longest + cells, 1.1 + 0.42 * shape[0]

@@ -1,20 +1,64 @@
-"""One self-contained HTML page about a comparison: no script, no request to any network."""
+"""The page: tables and pictures through one template, every text escaped."""
 
 from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from posthoc_align.report.verdict import (
+    GAP,
+    baseline,
+    interval,
+    is_sure,
+    number,
+    p_value,
+    percent,
+    require_parts,
+    verdict,
+    worst_language,
+)
+
+# What a picture is called, and how to read it.
 _CAPTIONS = {
-    "space": "The space before and after, on its two main axes of variance",
-    "heatmap": "Heat map of the languages",
-    "ladder": "Methods side by side",
+    "retrieval": (
+        "Retrieval by language",
+        "Share of held-out rows whose nearest row of the pivot is their translation, before and "
+        "after the best method.",
+    ),
+    "pairs": (
+        "Retrieval between all languages",
+        "The same between any two languages: rows ask, columns are searched. Taken on the sample "
+        "of held-out rows that the pictures show.",
+    ),
+    "pca": (
+        "The space, main axes of variance",
+        "Held-out rows on two principal axes. What is apart here is apart; what lies together here "
+        "need not be aligned.",
+    ),
+    "tsne": (
+        "The space, neighbourhoods",
+        "t-SNE of at most 1000 held-out rows. Neighbours stay neighbours; distances between "
+        "clusters and their sizes mean nothing.",
+    ),
+    "hubness": (
+        "Hubs",
+        "How often rows of the pivot come up as neighbours. A long tail are hubs, near to "
+        "everything; rows never found cannot be retrieved.",
+    ),
+    "pareto": (
+        "What alignment costs",
+        "To the right: retrieval gained. Upwards: what is kept. Filled dots are methods that none "
+        "beats in both; dashed lines mark the identity, whiskers 95 % intervals.",
+    ),
+    "layers": (
+        "Layers",
+        "Measures on the test pairs, layer by layer; the dashed line marks the layer that the dev "
+        "pairs chose.",
+    ),
 }
-_GAP, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 def render_html(result: Mapping[str, Any], figures: Mapping[str, Any] | None = None) -> str:
@@ -30,14 +74,15 @@ def render_html(result: Mapping[str, Any], figures: Mapping[str, Any] | None = N
 
         * measures: list of dict with key, title, explain, higher_is_better
         * rows: list of dict with method, values (measure -> value), and optionally per_language
-          (measure -> language -> value) and seconds. The row "identity", else the first, is what
-          others are compared with.
+          (measure -> language -> value), intervals (measure -> two values), differences
+          (measure -> dict with value, low, high, p) and seconds. The row "identity", else the
+          first, is what others are compared with.
         * settings: dict of what is needed to repeat it, nested one level at most
         * warnings: list of str
-        * pivot, languages: optional
-        * title: optional
+        * pivot, languages, title: optional
+        * verdict: list of str, optional; what :func:`verdict` says if there is none
     figures : dict of str to Matplotlib figure or SVG text, optional
-        By caption; the captions "space", "heatmap" and "ladder" are spelt out.
+        By name; to those that :class:`Report` draws the page adds how to read them.
 
     Returns
     -------
@@ -62,7 +107,7 @@ def render_html(result: Mapping[str, Any], figures: Mapping[str, Any] | None = N
     >>> "<td>16.0" in render_html(result).replace(' class="best"', "")
     True
     """
-    _require(result)
+    require_parts(result)
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError as error:
@@ -77,137 +122,69 @@ def render_html(result: Mapping[str, Any], figures: Mapping[str, Any] | None = N
     measures, rows = result["measures"], result["rows"]
     return template.render(
         title=result.get("title", "Cross-lingual alignment"),
-        reading=reading(result),
+        verdict=result.get("verdict") or verdict(result),
         pivot=result.get("pivot"),
         languages=list(result.get("languages", ())),
         measures=measures,
         rows=[_table_row(row, result) for row in rows],
         timed=any(row.get("seconds") is not None for row in rows),
         heat=[h for h in (_heat(measure, result) for measure in measures) if h["languages"]],
-        figures=[(_CAPTIONS.get(n, n), _data_uri(n, f)) for n, f in (figures or {}).items()],
+        intervals=any(interval(row, m["key"]) for row in rows for m in measures),
+        tested=any(is_sure(row, m["key"]) is not None for row in rows for m in measures),
+        figures=[
+            (*_CAPTIONS.get(name, (name, "")), _data_uri(name, figure), _width(figure))
+            for name, figure in (figures or {}).items()
+        ],
         warnings=list(result.get("warnings", ())),
         settings=_settings(result.get("settings", {})),
     )
 
 
-def reading(result: Mapping[str, Any]) -> str:
-    """Say in a sentence or two what happened to the first measure.
-
-    Parameters
-    ----------
-    result : dict
-        See :func:`render_html`.
-
-    Returns
-    -------
-    text : str
-
-    Examples
-    --------
-    >>> reading({
-    ...     "measures": [{"key": "weak", "title": "weak"}],
-    ...     "rows": [
-    ...         {"method": "identity", "values": {"weak": 0.162}},
-    ...         {"method": "ridge", "values": {"weak": 0.379}},
-    ...     ],
-    ... })
-    'ridge is best on “weak”: 37.9 %, against 16.2 % for identity (+21.7 points).'
-    """
-    _require(result)
-    measure = result["measures"][0]
-    key, title = measure["key"], measure["title"]
-    base = _baseline(result)
-    scored = [row for row in result["rows"] if _number(row["values"].get(key)) is not None]
-    if not scored:
-        return f"No method has a value for “{title}”."
-    sign = 1 if measure.get("higher_is_better", True) else -1
-    best = max(scored, key=lambda row: sign * row["values"][key])
-    value, before = best["values"][key], _number(base["values"].get(key))
-    others = [row for row in scored if row is not base]
-    if best is base or (before is not None and sign * (value - before) <= 0):
-        if not others:
-            return f"{base['method']} reaches {_percent(value)} % on “{title}”."
-        return f"No method beats {base['method']} on “{title}”, which reaches {_percent(value)} %."
-    text = f"{best['method']} is best on “{title}”: {_percent(value)} %"
-    if before is not None:
-        points = _percent(value - before, sign=True)
-        text += f", against {_percent(before)} % for {base['method']} ({points} points)"
-    worst = _worst(best, measure)
-    if worst:
-        text += f". Its worst language is {worst[0]}, {_percent(worst[1])} %"
-    harmed = [row["method"] for row in others if sign * (row["values"][key] - (before or 0)) < 0]
-    if before is not None and harmed:
-        text += f". Worse than {base['method']}: {', '.join(map(str, harmed))}"
-    return text + "."
-
-
-def _require(result: Mapping[str, Any]) -> None:
-    for part in ("measures", "rows"):
-        if not result.get(part):
-            raise ValueError(
-                f"The result has no {part} (its keys are {sorted(result)}): expected a non-empty "
-                "list of dicts, as Comparison.to_dict() gives."
-            )
-
-
-def _baseline(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    rows: Sequence[Mapping[str, Any]] = result["rows"]
-    return next((row for row in rows if row["method"] == "identity"), rows[0])
-
-
-def _number(value: Any) -> float | None:
-    """Return a finite float, or None."""
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _percent(fraction: float | None, *, sign: bool = False) -> str:
-    if fraction is None:
-        return _GAP
-    rounded = round(100 * fraction, 1) + 0.0
-    return f"{rounded:{'+' if sign and rounded else ''}.1f}".replace("-", _MINUS)
-
-
-def _worst(row: Mapping[str, Any], measure: Mapping[str, Any]) -> tuple[Any, float] | None:
-    """Return the language with the worst value, and the value."""
-    values = (row.get("per_language") or {}).get(measure["key"]) or {}
-    known = [(name, number) for name, v in values.items() if (number := _number(v)) is not None]
-    if len(known) < 2:
-        return None
-    pick = min if measure.get("higher_is_better", True) else max
-    return pick(known, key=lambda item: item[1])
-
-
 def _table_row(row: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     """Format one method's line: text, mark, change and worst language of each cell."""
-    base = _baseline(result)
+    base = baseline(result)
     cells = []
     for measure in result["measures"]:
         key, higher = measure["key"], measure.get("higher_is_better", True)
-        value, before = _number(row["values"].get(key)), _number(base["values"].get(key))
-        column = [_number(other["values"].get(key)) for other in result["rows"]]
+        value, before = number(row["values"].get(key)), number(base["values"].get(key))
+        column = [number(other["values"].get(key)) for other in result["rows"]]
         known = [v for v in column if v is not None]
         best = (max if higher else min)(known, default=None)
         change = None
         if value is not None and before is not None and row is not base:
             change = round(100 * value, 1) - round(100 * before, 1)
-        worst = _worst(row, measure)
+        worst, ends = worst_language(row, measure), interval(row, key)
+        # Coloured unless it rounds to nothing or is known not to be significant.
+        moved = 0.0 if change is None or is_sure(row, key) is False else change
+        seen = abs(moved) > 0.04
         cells.append(
             {
-                "text": _percent(value),
-                "best": value is not None and _percent(value) == _percent(best) and len(known) > 1,
-                "change": None if change is None else _percent(change / 100, sign=True),
-                "better": change is not None and (change > 0.04) == higher and abs(change) > 0.04,
-                "worse": change is not None and (change < -0.04) == higher and abs(change) > 0.04,
-                "worst": None if worst is None else f"{worst[0]} {_percent(worst[1])}",
+                "text": percent(value),
+                "best": value is not None and percent(value) == percent(best) and len(known) > 1,
+                "interval": None if ends is None else GAP.join(percent(end) for end in ends),
+                "change": None if change is None else percent(change / 100, sign=True),
+                "better": seen and (moved > 0) == higher,
+                "worse": seen and (moved < 0) == higher,
+                "why": _why(row, key),
+                "worst": None if worst is None else f"{worst[0]} {percent(worst[1])}",
             }
         )
-    seconds = _number(row.get("seconds"))
+    seconds = number(row.get("seconds"))
     return {
         "method": row["method"],
         "baseline": row is base,
         "cells": cells,
-        "seconds": _GAP if seconds is None else f"{seconds:.3g}",
+        "seconds": GAP if seconds is None else f"{seconds:.3g}",
     }
+
+
+def _why(row: Mapping[str, Any], key: str) -> str | None:
+    """Say how sure a change is."""
+    if is_sure(row, key) is None:
+        return None
+    found = row["differences"][key]
+    low, high = (percent(number(found.get(end)), sign=True) for end in ("low", "high"))
+    return f"95 % interval {low} to {high}, {p_value(found['p'])}"
 
 
 def _heat(measure: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +195,7 @@ def _heat(measure: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, An
     }
     languages = list(dict.fromkeys(name for values in table.values() for name in values))
     known = [
-        n for values in table.values() for v in values.values() if (n := _number(v)) is not None
+        n for values in table.values() for v in values.values() if (n := number(v)) is not None
     ]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
 
@@ -226,10 +203,10 @@ def _heat(measure: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, An
         shade = 0.0 if value is None or high == low else (value - low) / (high - low)
         if not measure.get("higher_is_better", True):
             shade = 1 - shade
-        return {"text": _percent(value), "shade": None if value is None else round(shade, 2)}
+        return {"text": percent(value), "shade": None if value is None else round(shade, 2)}
 
     rows = [
-        (method, [cell(_number(values.get(name))) for name in languages])
+        (method, [cell(number(values.get(name))) for name in languages])
         for method, values in table.items()
         if values
     ]
@@ -267,3 +244,8 @@ def _data_uri(name: str, figure: Any) -> str:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=160)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _width(figure: Any) -> int | None:
+    """Pixels at which the letters of a figure are as large as those of the page."""
+    return None if isinstance(figure, str) else round(110 * figure.get_size_inches()[0])
