@@ -1,0 +1,21 @@
+"""A fitted aligner for where no Python estimator runs: arrays, torch, ONNX, faiss.
+
+Every export is made for rows of one language, or holds one map a language. Linear steps that
+follow each other are folded into one product; scaling to unit norm is kept as a step.
+"""
+
+from posthoc_align.export.chain import AffineStep, Chain, UnitStep, fold, to_arrays
+from posthoc_align.export.faiss_index import to_faiss
+from posthoc_align.export.onnx_graph import to_onnx
+from posthoc_align.export.torch_module import to_torch
+
+__all__ = [
+    "AffineStep",
+    "Chain",
+    "UnitStep",
+    "fold",
+    "to_arrays",
+    "to_faiss",
+    "to_onnx",
+    "to_torch",
+]
