@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from posthoc_align import datasets as datasets
     from posthoc_align import metrics as metrics
+    from posthoc_align import model_selection as model_selection
     from posthoc_align import plots as plots
     from posthoc_align.align import (
         INLP as INLP,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
         AllButTheTop as AllButTheTop,
     )
     from posthoc_align.align import (
+        Anchored as Anchored,
+    )
+    from posthoc_align.align import (
         Blend as Blend,
     )
     from posthoc_align.align import (
@@ -53,7 +57,13 @@ if TYPE_CHECKING:
         ContrastiveMap as ContrastiveMap,
     )
     from posthoc_align.align import (
+        FrozenAligner as FrozenAligner,
+    )
+    from posthoc_align.align import (
         GaussianTransport as GaussianTransport,
+    )
+    from posthoc_align.align import (
+        Identity as Identity,
     )
     from posthoc_align.align import (
         LanguageAxes as LanguageAxes,
@@ -103,10 +113,34 @@ if TYPE_CHECKING:
     from posthoc_align.align import (
         WassersteinProcrustes as WassersteinProcrustes,
     )
+    from posthoc_align.align import (
+        freeze as freeze,
+    )
     from posthoc_align.comparison import compare as compare
+    from posthoc_align.encoders import AlignedEncoder as AlignedEncoder
+    from posthoc_align.heads import (
+        AlignedClassifier as AlignedClassifier,
+    )
+    from posthoc_align.heads import (
+        AlignedRegressor as AlignedRegressor,
+    )
+    from posthoc_align.heads import (
+        LanguageReport as LanguageReport,
+    )
+    from posthoc_align.layer_profile import LayerProfile as LayerProfile
+    from posthoc_align.model_selection import AutoAligner as AutoAligner
+    from posthoc_align.model_selection import DoNoHarm as DoNoHarm
+    from posthoc_align.model_selection import make_language_scorer as make_language_scorer
+    from posthoc_align.persist import load as load
+    from posthoc_align.persist import save as save
+    from posthoc_align.report import Report as Report
     from posthoc_align.resampling import PairMixup as PairMixup
 
 _HOME = {
+    "AlignedEncoder": "posthoc_align.encoders",
+    "Anchored": "posthoc_align.align",
+    "FrozenAligner": "posthoc_align.align",
+    "freeze": "posthoc_align.align",
     "ClusterIsotropy": "posthoc_align.align",
     "INLP": "posthoc_align.align",
     "TaskProjection": "posthoc_align.align",
@@ -136,10 +170,21 @@ _HOME = {
     "SharedAligner": "posthoc_align.align",
     "TransportMap": "posthoc_align.align",
     "WassersteinProcrustes": "posthoc_align.align",
+    "Identity": "posthoc_align.align",
+    "AutoAligner": "posthoc_align.model_selection",
+    "DoNoHarm": "posthoc_align.model_selection",
+    "make_language_scorer": "posthoc_align.model_selection",
+    "AlignedClassifier": "posthoc_align.heads",
+    "AlignedRegressor": "posthoc_align.heads",
+    "LanguageReport": "posthoc_align.heads",
     "PairMixup": "posthoc_align.resampling",
     "compare": "posthoc_align.comparison",
+    "LayerProfile": "posthoc_align.layer_profile",
+    "Report": "posthoc_align.report",
+    "load": "posthoc_align.persist",
+    "save": "posthoc_align.persist",
 }
-_ROOMS = ("datasets", "metrics", "plots")
+_ROOMS = ("datasets", "heads", "metrics", "model_selection", "plots")
 
 __all__ = ["__version__", *_HOME, *_ROOMS]
 

@@ -6,6 +6,7 @@ ValueError that says what came and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -169,15 +170,46 @@ def read_safetensors(path: Path) -> Array:
         ) from error
     where = f"{path}[{key!r}]"
     require_rows(where, shape)
-    if kind == "BF16":  # NumPy has no such type
-        with safe_open(path, framework="pt") as file:
-            return file.get_tensor(key)
-    if kind not in _SAFETENSORS:
+    if kind != "BF16" and kind not in _SAFETENSORS:
         raise Refused(
             f"{where} is of type {kind}; expected one of BF16, {', '.join(_SAFETENSORS)}. "
             "Convert it, e.g. to float16, and save it again."
         )
+    return map_tensor(path, key)
+
+
+def map_tensor(path: Path, key: str) -> Array:
+    """Map one tensor of a checked .safetensors file; its rows stay on disk."""
     with path.open("rb") as stream:
         header = int.from_bytes(stream.read(8), "little")
-        begin, _ = json.loads(stream.read(header))[key]["data_offsets"]
+        entry = json.loads(stream.read(header))[key]
+    kind, shape, (begin, _) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    if kind == "BF16":  # NumPy has no such type
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(key)
+    if 0 in shape:  # nothing to map
+        return np.empty(shape, _SAFETENSORS[kind])
     return np.memmap(path, _SAFETENSORS[kind], "r", 8 + header + begin, shape)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put data in place as a whole or not at all, and let it outlive a loss of power."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    with contextlib.suppress(OSError):  # where a folder cannot be opened (Windows)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -60,7 +60,7 @@ def read_labels(path: PathLike) -> np.ndarray:
     path = existing_file(path)
     kind = path.suffix.lower()
     if kind == ".txt":
-        lines = _text(path).split("\n")
+        lines = read_text(path).split("\n")
         if lines[-1] == "":
             lines.pop()
         cells = [line.rstrip("\r") for line in lines]
@@ -69,7 +69,7 @@ def read_labels(path: PathLike) -> np.ndarray:
             raise ValueError(f"{path} is blank in line {blank[0]}: expected one label a line.")
         labels = _numbers_if_all(cells)
     elif kind in _DIALECTS:
-        columns = _columns(path)
+        columns = read_columns(path)
         labels = _numbers_if_all(columns[one_key(path, list(columns), "label", "columns")])
     elif kind in (".npy", ".npz"):
         labels = _label_array(path)
@@ -135,7 +135,7 @@ def read_table(path: PathLike) -> Bunch:
     path = existing_file(path)
     if path.suffix.lower() not in _DIALECTS:
         raise ValueError(f"{path} has the extension {path.suffix!r}; expected .csv or .tsv.")
-    columns = _columns(path)
+    columns = read_columns(path)
     missing = [name for name in ("language", "pair_id") if name not in columns]
     if missing:
         raise ValueError(
@@ -147,24 +147,25 @@ def read_table(path: PathLike) -> Bunch:
         raise ValueError(f"{path} has no language in data row {empty[0]}: every row needs one.")
     return Bunch(
         language=np.array(columns["language"]),
-        pair_id=_pair_ids(columns["pair_id"]),
+        pair_id=parse_pair_ids(columns["pair_id"]),
         label=_numbers_if_all(columns["label"]) if "label" in columns else None,
         split=np.array(columns["split"]) if "split" in columns else None,
     )
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8 text, with or without a byte order mark."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
 
 
-def _columns(path: Path) -> dict[str, list[str]]:
+def read_columns(path: Path) -> dict[str, list[str]]:
     """Read a table with a header line as one list of cells a column."""
     dialect = _DIALECTS[path.suffix.lower()]
     try:
-        rows = csv.reader(io.StringIO(_text(path), newline=""), dialect)
+        rows = csv.reader(io.StringIO(read_text(path), newline=""), dialect)
         lines = [row for row in rows if row]
     except csv.Error as error:
         raise ValueError(f"{path} is not a {path.suffix} table ({error}).") from error
@@ -191,7 +192,7 @@ def _numbers_if_all(cells: Sequence[str]) -> np.ndarray:
     return np.array(cells, dtype=str)
 
 
-def _pair_ids(cells: Sequence[str]) -> np.ndarray:
+def parse_pair_ids(cells: Sequence[str]) -> np.ndarray:
     """Ids as int with -1, or as str with "", where a row is unpaired."""
     ids = _numbers_if_all([cell or "-1" for cell in cells])
     if ids.dtype.kind == "U":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.linear_model import RidgeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from posthoc_align import (
@@ -15,14 +16,20 @@ from posthoc_align import (
     LIR,
     LSAR,
     AdversarialMap,
+    AlignedClassifier,
+    AlignedRegressor,
     AllButTheTop,
+    Anchored,
+    AutoAligner,
     Blend,
     CCAMap,
     ClusterIsotropy,
     ConceptWhitening,
     ConsensusAligner,
     ContrastiveMap,
+    DoNoHarm,
     GaussianTransport,
+    Identity,
     LanguageAxes,
     LanguageCentering,
     LanguageScaling,
@@ -83,6 +90,8 @@ ESTIMATORS = [
     SharedAligner(LinearMap(), recipe=None, unseen="global"),
     SelfLearningAligner(),
     SelfLearningAligner(Procrustes(), start="distribution", keep=0.5, recipe=None),
+    Anchored(LanguageCentering()),
+    Anchored(PivotAligner()),
     Blend(LSAR()),
     Blend(LanguageScaling(), strength=1.0),
     ConceptWhitening(),
@@ -95,6 +104,13 @@ ESTIMATORS = [
     LayerMixing(temperature=1.0, random_state=0),
     MetaEmbedding(),
     MetaEmbedding(method="cca", recipe=None),
+    Identity(),
+    AutoAligner(),
+    AutoAligner(objective="transfer"),
+    DoNoHarm(LanguageCentering()),
+    AlignedClassifier(PivotAligner()),
+    AlignedRegressor(PivotAligner()),
+    AlignedClassifier("passthrough", RidgeClassifier()),
 ]
 
 
