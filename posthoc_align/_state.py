@@ -27,6 +27,7 @@ _PARTS = {
     "posthoc_align.align._affine": ("Affine", "Removal"),
     "posthoc_align.align._covariance": ("MatchedAffine",),
     "posthoc_align.align.recipe": ("FittedRecipe",),
+    "posthoc_align.metrics.confidence": ("Estimate",),
 }
 
 # Estimators of scikit-learn whose state is arrays and numbers. Left out is what holds functions

@@ -8,7 +8,7 @@ import pytest
 from numpydoc.validate import validate
 
 import posthoc_align
-from posthoc_align import datasets, metrics, plots
+from posthoc_align import datasets, export, heads, metrics, model_selection, plots
 
 WRONG = {
     "PR01": "a parameter is not documented",
@@ -20,7 +20,8 @@ WRONG = {
 
 def public() -> list[str]:
     names = []
-    for home in (posthoc_align, metrics, datasets, plots):
+    rooms = (posthoc_align, metrics, datasets, plots, model_selection, heads, export)
+    for home in rooms:
         for name in home.__all__:
             thing = getattr(home, name)
             if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, tuple)):

@@ -41,7 +41,7 @@ class AffineStep:
         return rows @ self.matrix + self.offset
 
     def then(self, other: AffineStep) -> AffineStep:
-        """Return one step that does this one and then the other."""
+        """Return one step that does this one and then the other. Parameters as in the class."""
         return AffineStep(self.matrix @ other.matrix, other(self.offset))
 
 
