@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import secrets
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,9 +197,10 @@ def map_tensor(path: Path, key: str) -> Array:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put data in place as a whole or not at all, and let it outlive a loss of power."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    file = part.open("xb")
     try:
-        with part.open("xb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -12,6 +12,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 from posthoc_align._arrays import Array, namespace
+from posthoc_align.align._apply import apply_aligner
 from posthoc_align.languages import check_language
 from posthoc_align.linalg import unit_block
 
@@ -196,11 +197,7 @@ class AlignedEncoder:
         rows, restore = as_rows(found)
         if language is None:
             language = self._language_of(inputs, task, options.get("hf_subset"))
-        if language is None:
-            aligned = self.aligner.transform(rows)
-        else:
-            labels = check_language(language, rows.shape[0])
-            aligned = self.aligner.transform(rows, language=labels)
+        aligned = apply_aligner(self.aligner, rows, check_language(language, rows.shape[0]))
         return restore(unit_block(aligned) if options.get("normalize_embeddings") else aligned)
 
     def _language_of(self, inputs: Any, task: Any, subset: str | None) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import platform
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import sklearn
 from sklearn.base import BaseEstimator
 
 import posthoc_align
-from posthoc_align._array_files import PathLike, Refused, existing_file
+from posthoc_align._array_files import PathLike, Refused, existing_file, write_whole
 from posthoc_align._state import Packer, unpack
 
 FORMAT = 1
@@ -70,7 +69,7 @@ def save(model: Any, path: PathLike) -> None:
         f"{_KEY}.format": str(FORMAT),
         f"{_KEY}.checksum": _checksum(text, packer.arrays),
     }
-    _write(Path(path), to_bytes(packer.arrays, metadata=metadata))
+    write_whole(Path(path), to_bytes(packer.arrays, metadata=metadata))
 
 
 def load(path: PathLike) -> Any:
@@ -92,17 +91,39 @@ def load(path: PathLike) -> Any:
     ValueError
         If the file is no model file, was damaged (its checksum differs), was written by a later
         version, or names a class that this version does not know.
+
+    Warns
+    -----
+    UserWarning
+        If it holds estimators of scikit-learn that another version of it fitted.
     """
     path = existing_file(path)
     metadata, arrays = _read(path)
     text = _content(path, metadata, arrays)
     try:
-        model = unpack(json.loads(text)["model"], arrays)
+        content = json.loads(text)
+        model = unpack(content["model"], arrays)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Refused(f"{path} is not a model this version can read: {error}.") from error
     if not isinstance(model, BaseEstimator):
         raise Refused(f"{path} holds no estimator but a {type(model).__name__}.")
+    _warn_of_versions(path, text, content)
     return model
+
+
+def _warn_of_versions(path: Path, text: str, content: Mapping[str, Any]) -> None:
+    """Warn where estimators of scikit-learn were fitted by another version of it."""
+    about = content.get("about")
+    versions = about.get("versions") if isinstance(about, dict) else None
+    written = versions.get("scikit-learn") if isinstance(versions, dict) else None
+    if '"object": "sklearn.' in text and written != sklearn.__version__:
+        warnings.warn(
+            f"{path} holds estimators that scikit-learn {written} fitted, and this is "
+            f"{sklearn.__version__}: what they learned may be read differently. Check their "
+            "answers, or fit and save them again.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def describe(path: PathLike) -> dict[str, Any]:
@@ -199,18 +220,3 @@ def _content(path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.nd
             "write it again."
         )
     return text
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put data in place as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise

@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("posthoc_align.persist.os.fsync", fail)
+    monkeypatch.setattr("posthoc_align._array_files.os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         save(LanguageCentering(), tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == before
@@ -299,6 +300,29 @@ def test_a_parameter_younger_than_the_file_has_its_default(tmp_path):
     assert again.transform(X, language=LANGUAGE).shape == X.shape
 
 
+def test_estimators_of_another_scikit_learn_bring_a_warning(tmp_path):
+    save(make_pipeline(StandardScaler(), LSAR()).fit(X), tmp_path / "m")
+
+    def age(metadata: dict[str, str], arrays: Any) -> None:
+        content = json.loads(metadata["posthoc_align"])
+        content["about"]["versions"]["scikit-learn"] = "0.24.0"
+        metadata["posthoc_align"] = json.dumps(content)
+
+    load(tmp_path / "m")  # a warning would be an error here
+    rewrite(tmp_path / "m", age)
+    with pytest.warns(UserWarning, match=r"scikit-learn 0\.24\.0 fitted.*read differently"):
+        load(tmp_path / "m")
+
+
+def test_savers_of_one_path_do_not_disturb_each_other(tmp_path):
+    model = LSAR().fit(X, language=LANGUAGE)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: save(model, tmp_path / "m"), range(60)))
+    assert np.array_equal(load(tmp_path / "m").transform(X), model.transform(X))
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.filterwarnings("ignore:.*scikit-learn .* fitted")
 def test_a_file_of_format_1_still_loads():
     """The file was written when the format was made, and must never be written again."""
     model = load(Path(__file__).parent / "data" / "model_format_1.safetensors")

@@ -13,8 +13,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.utils.validation import check_is_fitted
 
+from posthoc_align.align import Anchored, FrozenAligner
 from posthoc_align.align._routed import RoutedAligner
 from posthoc_align.align.recipe import FittedRecipe
+from posthoc_align.model_selection._judged import JudgedAligner
 
 # Of a value, what rounding may make between a map and the affine map read off it: float64 keeps
 # 1e-16 a term, and there are a few thousand of them at most.
@@ -109,7 +111,7 @@ def fold(model: Any, language: Any = None) -> Chain:
     array([-2., -3.])
     """
     check_is_fitted(model)
-    width = int(model.n_features_in_)
+    width = _width(model)
     steps: list[AffineStep | UnitStep] = []
     width_out = width
     for step in _steps(model, language, width):
@@ -168,7 +170,11 @@ def to_arrays(model: Any, language: Any = None) -> tuple[np.ndarray, np.ndarray]
 
 def _steps(model: Any, language: Any, width: int) -> Iterable[AffineStep | UnitStep]:
     """The steps of a model, unfolded."""
-    if isinstance(model, Pipeline):
+    if isinstance(model, FrozenAligner):
+        yield from _steps(model.estimator, language, width)
+    elif isinstance(model, (Anchored, JudgedAligner)):
+        yield from _inside(model, language, width)
+    elif isinstance(model, Pipeline):
         for name, part in model.steps:
             if part is None or part == "passthrough":
                 continue
@@ -186,6 +192,20 @@ def _steps(model: Any, language: Any, width: int) -> Iterable[AffineStep | UnitS
         yield from _routed(model, language, width)
     else:
         yield _probed(model, language, width)
+
+
+def _width(model: Any) -> int:
+    """Columns of the rows that a fitted model takes."""
+    if isinstance(model, Pipeline):
+        return next(_width(part) for _, part in model.steps if part not in (None, "passthrough"))
+    return int(model.n_features_in_)
+
+
+def _inside(model: Any, language: Any, width: int) -> Iterable[AffineStep | UnitStep]:
+    """The steps of the aligner that another one fitted, with the language it hands on."""
+    route = getattr(model, "routes_", {}).get(language)
+    if route != "identity":
+        yield from _steps(model.aligner_, model.pivot if route == "pivot" else language, width)
 
 
 def _routed(model: RoutedAligner, language: Any, width: int) -> Iterable[AffineStep | UnitStep]:
@@ -215,6 +235,11 @@ def _fitted_label(model: Any, language: Any) -> Any:
 
 def _probed(model: Any, language: Any, width: int) -> AffineStep:
     """The affine map that a transformer is, read off what it does to a few rows."""
+    if not hasattr(model, "transform"):
+        raise ValueError(
+            f"{type(model).__name__} transforms nothing: export the aligner inside it, "
+            "such as classifier.aligner_."
+        )
     known = {}
     if "language" in inspect.signature(model.transform).parameters:
         depends = getattr(model, "requires_language", True)
@@ -235,6 +260,6 @@ def _probed(model: Any, language: Any, width: int) -> AffineStep:
 
 def _not_affine(model: Any, why: str) -> ValueError:
     return ValueError(
-        f"{type(model).__name__} is no affine map ({why}), and only affine maps and unit norms can "
-        "be exported. Keep the estimator itself with posthoc_align.save."
+        f"{type(model).__name__} is no affine map ({why}), and only affine maps and unit norms, "
+        "one after the other, can be exported. Keep the estimator itself with posthoc_align.save."
     )

@@ -12,8 +12,8 @@ from posthoc_align.export.chain import AffineStep, fold
 def to_faiss(model: Any, language: Any = None, *, index: Any = None) -> Any:
     """Return an index of faiss that aligns rows of one language before it stores or looks for them.
 
-    Several languages share one index behind a transform each: give the same ``index`` to every
-    call, add each language's rows through its own, and ask through that of the query.
+    Several languages share one index behind a transform each: make ``index`` first, give it to
+    every call, add each language's rows through its own, and ask through that of the query.
 
     Parameters
     ----------
@@ -22,7 +22,8 @@ def to_faiss(model: Any, language: Any = None, *, index: Any = None) -> Any:
     language : str or int, optional
         As for :func:`posthoc_align.export.fold`.
     index : faiss.Index, optional
-        Of the aligned width. None: a new ``IndexFlatIP``.
+        Of the aligned width, searched by its own metric. None: a new ``IndexFlatIP`` behind a
+        scaling to unit norm, which is search by cosine, as all measures here are.
 
     Returns
     -------
@@ -40,7 +41,8 @@ def to_faiss(model: Any, language: Any = None, *, index: Any = None) -> Any:
     except ImportError as error:
         raise ImportError('This needs faiss: pip install "posthoc-align[export]"') from error
     chain = fold(model, language)
-    index = faiss.IndexFlatIP(chain.n_features_out) if index is None else index
+    own = index is None
+    index = faiss.IndexFlatIP(chain.n_features_out) if own else index
     if index.d != chain.n_features_out:
         raise ValueError(
             f"The index is for rows of {index.d} features, and the model gives "
@@ -48,6 +50,8 @@ def to_faiss(model: Any, language: Any = None, *, index: Any = None) -> Any:
         )
     made = faiss.IndexPreTransform(index)
     width = chain.n_features_out
+    if own:
+        made.prepend_transform(faiss.NormalizationTransform(width, 2.0))
     for step in reversed(chain.steps):
         if isinstance(step, AffineStep):
             width = step.matrix.shape[0]

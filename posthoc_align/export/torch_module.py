@@ -26,7 +26,7 @@ def to_torch(model: Any, language: Any = None) -> Any:
     -------
     torch.nn.Module
         ``module(rows)`` or ``module(rows, codes)``, rows of shape (n_samples, n_features_in), gives
-        a tensor of shape (n_samples, n_features_out).
+        a tensor of shape (n_samples, n_features_out). A code that is no position gives NaN.
 
     Raises
     ------

@@ -10,24 +10,30 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from posthoc_align import (
     LEACE,
     LIR,
     LSAR,
+    AlignedClassifier,
+    Anchored,
+    AutoAligner,
     CCAMap,
     ConceptWhitening,
     ConsensusAligner,
     ContrastiveMap,
+    DoNoHarm,
     LanguageCentering,
     LanguageScaling,
+    LanguageWhitening,
     LinearMap,
     PivotAligner,
     Procrustes,
     SharedAligner,
     TransportMap,
+    freeze,
 )
 from posthoc_align.export import UnitStep, fold, to_arrays, to_faiss, to_onnx, to_torch
 
@@ -134,9 +140,10 @@ def test_an_onnx_file_answers_as_the_estimator_does(model, tmp_path):
 
 def test_a_faiss_index_finds_what_the_estimator_brings_together(model):
     faiss = pytest.importorskip("faiss")
-    shared = to_faiss(model, "en")
+    index = faiss.IndexFlatIP(fold(model, "en").n_features_out)
+    shared = to_faiss(model, "en", index=index)
     shared.add(NEW.astype(np.float32))
-    other = to_faiss(model, "de", index=shared.index)
+    other = to_faiss(model, "de", index=index)
     aligned, queries = by_hand(model, NEW, "en"), by_hand(model, X[50:60], "de")
     scores, found = other.search(X[50:60].astype(np.float32), 3)
     expected = queries @ aligned.T
@@ -144,6 +151,59 @@ def test_a_faiss_index_finds_what_the_estimator_brings_together(model):
     assert np.array_equal(found[:, 0], expected.argmax(axis=1))
     with pytest.raises(ValueError, match="index is for rows of 5 features, and the model gives"):
         to_faiss(model, "en", index=faiss.IndexFlatIP(5))
+
+
+def test_a_faiss_index_of_its_own_searches_by_cosine():
+    pytest.importorskip("faiss")
+    model = fitted(LanguageWhitening())
+    index = to_faiss(model, "en")
+    index.add(X[:50].astype(np.float32))
+    rows = by_hand(model, X[:50], "en")
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    scores, found = index.search(NEW.astype(np.float32), 1)
+    query = by_hand(model, NEW, "en")
+    expected = query @ unit.T / np.linalg.norm(query, axis=1, keepdims=True)
+    assert np.array_equal(found[:, 0], expected.argmax(axis=1))
+    np.testing.assert_allclose(scores[:, 0], expected.max(axis=1), atol=1e-5)
+
+
+WRAPPED = {
+    "frozen": lambda: freeze(fitted(PivotAligner(LinearMap(penalty=1.0)))),
+    "anchored": lambda: Anchored(PivotAligner(LinearMap(penalty=1.0))).fit(
+        X, language=LANGUAGE, X_anchor=X, language_anchor=LANGUAGE, pair_id_anchor=PAIR_ID
+    ),
+    "auto": lambda: fitted(AutoAligner()),
+    "gated": lambda: fitted(DoNoHarm(LanguageCentering())),
+    "passthrough first": lambda: Pipeline([("no", "passthrough"), ("lsar", fitted(LSAR()))]),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_an_aligner_inside_another_is_found(kind):
+    model = WRAPPED[kind]()
+    inner = model["lsar"] if kind == "passthrough first" else model
+    for language in ("en", "fi"):
+        expected = inner.transform(NEW, language=language)
+        np.testing.assert_allclose(fold(model, language)(NEW), expected, atol=1e-9)
+
+
+def test_a_language_that_the_gate_left_alone_is_left_alone():
+    model = fitted(DoNoHarm(LanguageCentering()))
+    model.routes_ = {"fi": "identity", "de": "pivot"}
+    for language in ("fi", "de", "en"):
+        expected = model.transform(NEW, language=language)
+        np.testing.assert_allclose(fold(model, language)(NEW), expected, atol=1e-9)
+    assert np.array_equal(fold(model, "fi")(NEW), NEW)
+
+
+def test_a_head_is_told_apart_from_its_aligner():
+    model = AlignedClassifier(PivotAligner(LinearMap())).fit(
+        X, np.arange(150) % 2, language=LANGUAGE, pair_id=PAIR_ID
+    )
+    with pytest.raises(ValueError, match=r"AlignedClassifier transforms nothing.*aligner_"):
+        fold(model, "de")
+    assert fold(model.aligner_, "de").n_features_out == 8
 
 
 def test_arrays_are_the_whole_map_where_no_row_is_scaled():
