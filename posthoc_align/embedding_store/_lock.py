@@ -1,0 +1,62 @@
+"""One writer at a time: a lock that the system takes back when its process dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import weakref
+from pathlib import Path
+
+NAME = ".writer.lock"
+
+
+class WriterLock:
+    """The right to write into a folder, held until :meth:`release` or the end of the process.
+
+    The file stays when the lock is given back; it is the system's lock on it that counts, so a
+    process that was killed leaves nothing to clean up. A copy of the process made by ``fork``
+    shares the lock, which then lasts until both have ended.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    BlockingIOError
+        If another writer holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle)
+        except OSError:
+            holder = ""
+            with contextlib.suppress(OSError):  # Windows refuses to read what is locked
+                holder = os.read(handle, 20).decode(errors="replace")
+            os.close(handle)
+            raise BlockingIOError(
+                f"{folder} is being written by another writer (process {holder or 'unknown'}): a "
+                "store has one writer at a time. Wait for it or close it; reading is free."
+            ) from None
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        self._close = weakref.finalize(self, os.close, handle)
+
+    def release(self) -> None:
+        """Let others write."""
+        self._close()
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for this process alone, or raise OSError at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

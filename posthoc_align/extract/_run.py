@@ -1,0 +1,133 @@
+"""From texts to a store, shard by shard, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posthoc_align._array_files import PathLike
+from posthoc_align.embedding_store import EmbeddingStore
+from posthoc_align.embedding_store._index import NAME
+from posthoc_align.extract._encoder import Encoder
+from posthoc_align.languages import check_language, check_pair_id, require_unique_pairs
+
+
+def write_store(
+    encoder: Encoder,
+    texts: Sequence[str],
+    path: PathLike,
+    *,
+    language: Any = None,
+    pair_id: Any = None,
+    shard_rows: int = 8192,
+    progress: bool = False,
+) -> EmbeddingStore:
+    """Embed texts into a store, or finish a run that was stopped.
+
+    Each shard holds the next `shard_rows` texts and is safe on the disk before the next begins.
+    Called again with the same encoder and texts, the run goes on after the last shard; every row
+    is written exactly once, and the store is, bit for bit, that of a run that was never stopped
+    (unless memory ran out in one of them, for a batch's size shows in the last bits).
+
+    Parameters
+    ----------
+    encoder : Encoder
+    texts : sequence of str
+    path : str or path
+        Folder of the store.
+    language : str, int, or array-like of shape (n_texts,), optional
+    pair_id : array-like of shape (n_texts,), optional
+        Unique within a language.
+    shard_rows : int, default=8192
+        Rows of a shard: what is computed again after a kill, and what is held in memory,
+        O(shard_rows n_layers n_features).
+    progress : bool, default=False
+        Show a bar with rate and time left.
+
+    Returns
+    -------
+    store : EmbeddingStore
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a store of another encoder, other texts or other settings, or a damaged
+        one, or a pair id is twice in a language; and as :meth:`Encoder.encode`.
+    BlockingIOError
+        If another run writes there.
+    """
+    from tqdm.auto import tqdm
+
+    n_texts = len(texts)
+    labels = {
+        "language": check_language(language, n_texts, of="texts"),
+        "pair_id": None if pair_id is None else check_pair_id(pair_id, n_texts, of="texts"),
+    }
+    if labels["pair_id"] is not None:
+        one = np.zeros(n_texts, dtype=int)
+        require_unique_pairs(
+            one if labels["language"] is None else labels["language"], labels["pair_id"]
+        )
+    about = {
+        "encoder": encoder.settings(),
+        "texts": {"rows": n_texts, "shard_rows": shard_rows, "sha256": _digest(texts, labels)},
+    }
+    with (
+        _begun(encoder, Path(path), about) as store,
+        tqdm(total=n_texts, initial=len(store), unit="text", disable=not progress) as bar,
+    ):
+        _require_same_run(store, about)
+        for start in range(len(store), n_texts, shard_rows):
+            cut = slice(start, start + shard_rows)
+            store.append(
+                encoder.encode(texts[cut], progress=bar.update),
+                **{name: None if row is None else row[cut] for name, row in labels.items()},
+            )
+    return store
+
+
+def _begun(encoder: Encoder, path: Path, about: dict[str, Any]) -> EmbeddingStore:
+    """A new store, or the one of a stopped run, with the right to write into it."""
+    if (path / NAME).exists():
+        store = EmbeddingStore(path)
+        store.acquire()  # before it is looked at, or another run might add rows meanwhile
+        return store
+    return EmbeddingStore.create(
+        path,
+        n_features=encoder.n_features_,
+        dtype=encoder.dtype,
+        layers=encoder.layers_,
+        about=about,
+    )
+
+
+def _require_same_run(store: EmbeddingStore, about: dict[str, Any]) -> None:
+    differ = [
+        f"{part}.{key} was {store.about.get(part, {}).get(key)!r} and is {value!r}"
+        for part, values in about.items()
+        for key, value in values.items()
+        if store.about.get(part, {}).get(key) != value
+    ]
+    if differ:
+        raise ValueError(
+            f"{store.path} holds embeddings of another run: {'; '.join(differ)}. Choose another "
+            "folder, or run with what it was begun with."
+        )
+    if store.damaged:
+        raise ValueError(
+            f"{store.path} cannot be gone on with: its shards {list(store.damaged)} are damaged. "
+            "Delete the folder and run again."
+        )
+
+
+def _digest(texts: Sequence[str], labels: dict[str, np.ndarray | None]) -> str:
+    digest = hashlib.sha256()
+    for values in (texts, *labels.values()):
+        for value in [] if values is None else values:
+            digest.update(f"{value}\x1e".encode(errors="surrogatepass"))
+        digest.update(b"\x1d")
+    return digest.hexdigest()

@@ -1,0 +1,409 @@
+"""Extraction equals the plain way of doing it, for every layer, pooling and kind of model."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from posthoc_align.extract import Encoder
+from posthoc_align.extract import _batches as batches_module
+
+pytestmark = pytest.mark.extract
+
+KINDS = ["bert", "xlm-r", "t5", "llama"]
+
+
+def plainly(folder, texts, pooling="mean", special_tokens=True):
+    """One text at a time, no padding, all hidden states: what extraction must equal."""
+    import transformers
+
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = model.get_encoder() if model.config.is_encoder_decoder else model
+    rows = []
+    for text in texts:
+        encoded = tokenizer(text, return_special_tokens_mask=True, return_tensors="pt")
+        keep = torch.ones_like(encoded.pop("special_tokens_mask")[0], dtype=torch.bool)
+        if not special_tokens:
+            special = set(tokenizer(text, return_special_tokens_mask=True)["special_tokens_mask"])
+            assert special == {0, 1}
+            mask = tokenizer(text, return_special_tokens_mask=True)["special_tokens_mask"]
+            keep = torch.tensor(mask) == 0
+        encoded.pop("token_type_ids", None)
+        with torch.no_grad():
+            states = model(**encoded, output_hidden_states=True).hidden_states
+        one = [state[0][keep] for state in states]
+        how = {
+            "mean": lambda h: h.mean(0),
+            "cls": lambda h: h[0],
+            "last": lambda h: h[-1],
+            "max": lambda h: h.max(0).values,
+        }[pooling]
+        rows.append(torch.stack([how(h) for h in one]))
+    return torch.stack(rows, dim=1).numpy()  # (n_layers + 1, n_texts, n_features)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_layers_equal_the_plain_way(models, sentences, kind):
+    encoder = Encoder(models(kind), layers="all", batch_size=3, device="cpu")
+    expected = plainly(models(kind), sentences)
+    found = encoder.encode(sentences)
+    assert encoder.layers_ == tuple(found) == (0, 1, 2, 3)
+    assert (encoder.n_layers_, encoder.n_features_) == (3, 16)
+    assert encoder._blocks is not None, "hooks were not used"
+    for layer in found:
+        assert found[layer].dtype == np.float32
+        np.testing.assert_allclose(found[layer], expected[layer], atol=1e-6)
+    assert np.abs(expected[3] - expected[3][::-1]).max() > 0.1, "order would not show"
+
+
+@pytest.mark.parametrize("special_tokens", [True, False])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_pooling_equals_the_plain_way(models, sentences, kind, pooling, special_tokens):
+    encoder = Encoder(
+        models(kind), pooling=pooling, special_tokens=special_tokens, batch_size=4, device="cpu"
+    )
+    expected = plainly(models(kind), sentences, pooling, special_tokens)
+    np.testing.assert_allclose(encoder.encode(sentences)[3], expected[3], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [[0], [1], [2, 0], [-1], [-2, 0]])
+def test_some_layers_are_those_of_all(models, sentences, kind, layers):
+    everything = Encoder(models(kind), layers="all", device="cpu").encode(sentences)
+    found = Encoder(models(kind), layers=layers, device="cpu").encode(sentences)
+    assert set(found) == {layer % 4 for layer in layers}
+    for layer, X in found.items():
+        np.testing.assert_array_equal(X, everything[layer])
+
+
+def test_blocks_above_the_last_wanted_layer_are_not_run(models, sentences):
+    encoder = Encoder(models("bert"), layers=[1], device="cpu")
+    before, runs = len(encoder._blocks[0]._forward_hooks), []
+    hook = encoder._blocks[1].register_forward_hook(lambda *_: runs.append(1))
+    encoder.encode(sentences)
+    hook.remove()
+    assert not runs
+    assert len(encoder._blocks[0]._forward_hooks) == before, "hooks were left behind"
+
+
+def test_a_model_that_shares_its_blocks_runs_without_hooks(models, sentences):
+    import transformers
+
+    config = transformers.AlbertConfig(
+        vocab_size=120, embedding_size=8, hidden_size=16, num_hidden_layers=3,
+        num_attention_heads=2, intermediate_size=32, max_position_embeddings=64,
+    )  # fmt: skip
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models("bert"))
+    model = transformers.AlbertModel(config)
+    encoder = Encoder(model, tokenizer=tokenizer, layers="all", device="cpu")
+    assert encoder._blocks is None
+    encoded = tokenizer(sentences[:1], return_tensors="pt")
+    with torch.no_grad():
+        states = model(**encoded, output_hidden_states=True).hidden_states
+    for layer, X in encoder.encode(sentences[:1]).items():
+        np.testing.assert_allclose(X, states[layer].mean(1).numpy(), atol=1e-6)
+
+
+def test_a_loaded_model_is_taken_with_its_tokenizer(models, sentences):
+    transformers = pytest.importorskip("transformers")
+    model = transformers.AutoModel.from_pretrained(models("bert"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models("bert"))
+    found = Encoder(model, tokenizer=tokenizer, device="cpu").encode(sentences)
+    np.testing.assert_array_equal(
+        found[3], Encoder(models("bert"), device="cpu").encode(sentences)[3]
+    )
+    with pytest.raises(ValueError, match="loaded BertModel came without its tokenizer"):
+        Encoder(model, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_embeddings_come_in_the_type_asked_for(models, sentences, dtype):
+    exact = Encoder(models("bert"), device="cpu").encode(sentences)[3]
+    found = Encoder(models("bert"), dtype=dtype, device="cpu").encode(sentences)[3]
+    if dtype == "bfloat16":
+        assert found.dtype == torch.bfloat16
+        assert bool((found == torch.from_numpy(exact).bfloat16()).all())
+    else:
+        np.testing.assert_array_equal(found, exact.astype(dtype))
+
+
+def test_a_model_may_compute_in_half_precision(models, sentences):
+    exact = Encoder(models("bert"), device="cpu").encode(sentences)[3]
+    found = Encoder(models("bert"), compute_dtype="bfloat16", device="cpu").encode(sentences)[3]
+    assert found.dtype == np.float32
+    # bfloat16 keeps 8 bits; rounding of three blocks adds up to a few of these
+    np.testing.assert_allclose(found, exact, atol=0.1)
+    assert np.abs(found - exact).max() > 1e-4, "it computed in float32"
+
+
+def test_progress_counts_every_text_once(models, sentences):
+    done = []
+    Encoder(models("bert"), batch_size=3, device="cpu").encode(sentences, progress=done.append)
+    assert sum(done) == len(sentences)
+    assert max(done) == 3
+
+
+# The real model
+
+
+@pytest.mark.slow
+def test_the_real_model_equals_the_plain_way(minilm, sentences):
+    encoder = Encoder(minilm, layers="all", batch_size=3, device="cpu")
+    found = encoder.encode(sentences)
+    expected = plainly(minilm, sentences)
+    assert encoder.pooling_ == "mean"
+    assert encoder.max_length_ == 256  # what its sentence-transformers settings say
+    for layer in range(7):
+        np.testing.assert_allclose(found[layer], expected[layer], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_sentence_transformers_gives_the_same_up_to_length(minilm, sentences):
+    package = pytest.importorskip("sentence_transformers")
+    model = package.SentenceTransformer(str(minilm), device="cpu")
+    expected = model.encode(sentences)
+    for given in (minilm, model):
+        found = Encoder(given, device="cpu").encode(sentences)[6]
+        unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+        np.testing.assert_allclose(unit, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_bundled_embeddings_come_out_of_the_bundled_sentences(minilm):
+    from posthoc_align.datasets import load_parallel_topics
+
+    corpus = load_parallel_topics()
+    rows = np.arange(0, len(corpus.text), 24)  # 600 of all 12 languages
+    found = Encoder(minilm, max_length=96, device="cpu")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* texts were cut at 96")
+        found = found.encode([corpus.text[i] for i in rows])[6]
+    bundled = corpus.embeddings[rows].astype(np.float32)
+    # float16 keeps 11 bits: half a unit in the last place is 2**-11 of the value
+    np.testing.assert_allclose(found, bundled, rtol=2**-11, atol=1e-6)
+    assert np.abs(found - np.roll(bundled, 1, axis=0)).max() > 0.1
+
+
+# Memory
+
+
+def out_of_memory_above(encoder, monkeypatch, rows):
+    """Let the model fail as torch does on batches of more than so many rows."""
+    forward = encoder._backbone.model.forward
+
+    def limited(*args, input_ids, **kwargs):
+        if input_ids.shape[0] > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return forward(*args, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(encoder._backbone.model, "forward", limited)
+
+
+def test_a_batch_too_large_is_halved_and_said(models, sentences, monkeypatch):
+    expected = Encoder(models("bert"), device="cpu").encode(sentences)[3]
+    encoder = Encoder(models("bert"), device="cpu")
+    out_of_memory_above(encoder, monkeypatch, 2)
+    with pytest.warns(UserWarning, match="Out of memory on a batch of") as said:
+        found = encoder.encode(sentences)[3]
+    assert [str(w.message).split(":")[1].split(".")[0] for w in said] == [
+        " going on with batches of 3",
+        " going on with batches of 1",
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_text_too_large_is_an_error(models, sentences, monkeypatch):
+    encoder = Encoder(models("bert"), batch_size=1, device="cpu")
+    out_of_memory_above(encoder, monkeypatch, 0)
+    with pytest.raises(MemoryError, match=r"single text of \d+ tokens \(row 4\).*max_length"):
+        encoder.encode(sentences)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory():
+    def work(at):
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        batches_module.in_batches(np.array([3]), work, size=1)
+    cpu = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")
+    assert batches_module.is_out_of_memory(cpu)
+
+
+# Words
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max"])
+def test_words_are_pooled_from_their_pieces(models, sentences, kind, pooling):
+    transformers = pytest.importorskip("transformers")
+    encoder = Encoder(models(kind), layers=[1, 3], pooling=pooling, batch_size=3, device="cpu")
+    found = encoder.encode_words(sentences)
+    assert found.word == [word for sentence in sentences for word in sentence.split()]
+    model = transformers.AutoModel.from_pretrained(models(kind)).eval()
+    model = model.get_encoder() if kind == "t5" else model
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models(kind))
+    several = 0
+    for row, (sentence, position) in enumerate(zip(found.sentence, found.position, strict=True)):
+        words = sentences[sentence].split()
+        before = sum(len(word) + 1 for word in words[:position])
+        encoded = tokenizer(sentences[sentence], return_tensors="pt", return_offsets_mapping=True)
+        offsets = encoded.pop("offset_mapping")[0].tolist()
+        encoded.pop("token_type_ids", None)
+        mine = [
+            t for t, (a, b) in enumerate(offsets)
+            if a < before + len(words[position]) and b > before and b > a
+        ]  # fmt: skip
+        several += len(mine) > 1
+        with torch.no_grad():
+            states = model(**encoded, output_hidden_states=True).hidden_states
+        for layer in (1, 3):
+            h = states[layer][0][mine]
+            expected = {
+                "mean": h.mean(0), "cls": h[0], "last": h[-1], "max": h.max(0).values
+            }[pooling]  # fmt: skip
+            np.testing.assert_allclose(found.X[layer][row], expected.numpy(), atol=1e-6)
+    assert several > 5
+
+
+def test_words_may_come_split(models, sentences):
+    encoder = Encoder(models("bert"), device="cpu")
+    given = encoder.encode_words([sentence.split() for sentence in sentences])
+    np.testing.assert_array_equal(given.X[3], encoder.encode_words(sentences).X[3])
+    one = encoder.encode_words([["The", "cat's paw", "."]])
+    assert one.word == ["The", "cat's paw", "."]
+    assert one.position.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([["a", " "]], "Sentence 0 has an empty word"),
+        (["ok", []], "Sentence 1 has no words"),
+        (["   "], "Sentence 0 has no words"),
+    ],
+)
+def test_words_without_pieces_are_refused(models, given, message):
+    encoder = Encoder(models("bert"), device="cpu")
+    with pytest.raises(ValueError, match=message):
+        encoder.encode_words(given)
+
+
+def test_a_word_behind_the_cut_is_refused(models):
+    encoder = Encoder(models("bert"), max_length=6, device="cpu")
+    with (
+        pytest.warns(UserWarning, match="1 of 1 texts were cut at 6 tokens"),
+        pytest.raises(ValueError, match=r"Word \d of sentence 0.*cut before it"),
+    ):
+        encoder.encode_words(["the cat sat on the mat and the dog"])
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": [4]}, r"Layer 4 does not exist: the model has the layers 0 .* to 3"),
+        ({"layers": [-5]}, "Layer -5 does not exist"),
+        ({"layers": [1.5]}, "Layer 1.5 does not exist"),
+        ({"layers": []}, "expected 'all' or a list"),
+        ({"layers": "some"}, "layers='some': expected 'all'"),
+        ({"layers": 3}, "layers=3: expected 'all' or a list"),
+        ({"layers": [3, -1]}, "names one layer twice"),
+        ({"pooling": "sum"}, "pooling='sum' is not known: choose one of 'mean', 'cls'"),
+        ({"dtype": "int8"}, "dtype='int8' is not known"),
+        ({"compute_dtype": "float64"}, "compute_dtype='float64' is not known"),
+        ({"batch_size": 0}, "batch_size=0: expected a whole number"),
+        ({"max_length": 2.5}, "max_length=2.5: expected a whole number"),
+        ({"max_length": 65}, "max_length=65, but the model has positions for 64 tokens"),
+        ({"device": "tpu9"}, "device='tpu9' is not known"),
+    ],
+)
+def test_wrong_options_are_refused(models, options, message):
+    with pytest.raises(ValueError, match=message):
+        Encoder(models("bert"), **{"device": "cpu"} | options)
+
+
+def test_positions_that_padding_takes_are_not_counted(models):
+    assert Encoder(models("xlm-r"), device="cpu").max_length_ == 64  # of a table of 66
+
+
+def test_cuda_that_is_not_there_is_an_error_and_no_silent_cpu_run(models, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device='cuda', but this torch.*finds no CUDA.*'cpu'"):
+        Encoder(models("bert"), device="cuda")
+    assert Encoder(models("bert")).device_ == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        (["a cat", " \n"], ValueError, r"Text 1 is empty \(' \\n'\).*Leave the row out"),
+        ([], ValueError, "No texts came"),
+        ("a cat", TypeError, r"got one str. Pass \[text\]"),
+        (["a", 3], TypeError, "Text 1 is a int; expected str"),
+        (["a", None], TypeError, "Text 1 is a NoneType"),
+        (["\u0000\u200b"], ValueError, "leaves no token but special ones"),
+    ],
+)
+def test_wrong_texts_are_refused(minilm, texts, error, message):
+    with pytest.raises(error, match=message):
+        Encoder(minilm, device="cpu").encode(texts)
+
+
+def test_text_of_unknown_characters_alone_has_an_embedding(models):
+    found = Encoder(models("bert"), device="cpu").encode(["ᚠᛇᚻ"])[3]
+    assert np.isfinite(found).all()
+
+
+def test_a_line_of_100000_characters_is_cut_and_said(models):
+    encoder = Encoder(models("bert"), device="cpu")
+    with pytest.warns(UserWarning, match="1 of 2 texts were cut at 64 tokens.*max_length"):
+        found = encoder.encode(["cat " * 25_000, "A dog."])[3]
+    np.testing.assert_allclose(found[1], encoder.encode(["A dog."])[3][0], atol=1e-6)
+
+
+def test_a_folder_without_a_tokenizer_or_model_is_refused(models, tmp_path):
+    import shutil
+
+    for missing, message in [
+        ("tokenizer", r"no tokenizer \(tokenizer.json\)"),
+        ("model", "no mod"),
+    ]:
+        folder = tmp_path / missing
+        shutil.copytree(models("bert"), folder)
+        for file in folder.glob(f"{missing}*" if missing == "tokenizer" else "*model.*"):
+            file.unlink()
+        with pytest.raises(ValueError, match=rf"The folder .*{message}.*save_pretrained"):
+            Encoder(folder, device="cpu")
+
+
+def test_a_damaged_weight_file_is_refused(models, tmp_path):
+    import shutil
+
+    folder = tmp_path / "torn"
+    shutil.copytree(models("bert"), folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="has no model .*that transformers can read"):
+        Encoder(folder, device="cpu")
+
+
+def test_a_name_without_a_network_says_which_folder_to_give():
+    pytest.importorskip("transformers")
+    with pytest.raises(OSError, match=r"'nobody/nothing' is no folder here.*pass the folder"):
+        Encoder("nobody/nothing", device="cpu")
+
+
+def test_transformers_is_imported_when_an_encoder_is_made_and_not_before():
+    code = (
+        "import sys, posthoc_align.extract\n"
+        "print([name for name in ('transformers', 'torch') if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
