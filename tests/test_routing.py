@@ -491,3 +491,15 @@ def test_a_transformer_that_needs_no_language_works_with_every_scorer():
                 for scoring in (None, "accuracy")
             )
         np.testing.assert_array_equal(told, named)
+
+
+@pytest.mark.parametrize("estimator", [LSAR(), LEACE(), INLP(), LanguageAxes()])
+def test_a_fit_without_labels_is_not_taken_for_one_with_labels(estimator):
+    """Such a fit knows of one language, and is next to the identity: silence would hide it."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    language = np.repeat(["en", "de"], 20)
+    fitted = estimator.fit(X)
+    with pytest.raises(ValueError, match=r"fitted without language labels\. Fit it with language="):
+        fitted.transform(X, language=language)
+    assert fitted.transform(X, language="en").shape == X.shape
+    assert AllButTheTop().fit(X).transform(X, language=language).shape == X.shape

@@ -145,6 +145,7 @@ class AffineTransformer(MomentTransformer):
     """A transformer that does to every row the same affine map, ``piece_``."""
 
     requires_language: ClassVar[bool] = False
+    learns_from_language: ClassVar[bool] = True
     _learned: ClassVar[tuple[str, ...]] = ("languages_", "piece_")
 
     piece_: Piece
@@ -172,8 +173,8 @@ class AffineTransformer(MomentTransformer):
         array of shape (n_samples, n_features)
             Of X's kind, type and device.
         """
-        X, codes, _ = self._check_transform(X, None)
-        return apply_pieces(self._pieces(), codes, X)
+        X = self._check_alike(X, language)
+        return apply_pieces([self.piece_], np.zeros(X.shape[0], dtype=np.int64), X)
 
     @available_if(_has_inverse)
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
@@ -184,8 +185,8 @@ class AffineTransformer(MomentTransformer):
         ValueError
             If directions were removed; ``decompose`` keeps them.
         """
-        X, codes, _ = self._check_transform(X, None)
-        return apply_pieces([self.piece_.inverse()], codes, X)
+        X = self._check_alike(X, language)
+        return apply_pieces([self.piece_.inverse()], np.zeros(X.shape[0], dtype=np.int64), X)
 
 
 class PerLanguageAffine(MomentTransformer):

@@ -32,14 +32,35 @@ def fit_aligner(
     Returns
     -------
     estimator or "passthrough"
+
+    Raises
+    ------
+    TypeError
+        If the aligner is none.
     """
     if _is_identity(aligner):
         return PASSTHROUGH
+    require_aligner(aligner)
     fresh = clone(aligner)
     given = {"language": language, "pair_id": pair_id}
     known = {k: v for k, v in given.items() if any(has_fit_parameter(s, k) for s in _steps(fresh))}
     with _routing(fresh):
         return fresh.fit(X, y, **known)
+
+
+def require_aligner(aligner: Any) -> None:
+    """Raise a TypeError for a name, a class, and whatever cannot be fitted and transform rows."""
+    if isinstance(aligner, type):
+        raise TypeError(
+            f"{aligner.__name__} is a class and no aligner yet: give an instance of it, "
+            f"{aligner.__name__}()."
+        )
+    able = hasattr(aligner, "fit") and hasattr(aligner, "transform")
+    if not able and not _is_identity(aligner):
+        raise TypeError(
+            f"{aligner!r} is no aligner: give an estimator with fit and transform, such as "
+            f"LanguageCentering(), a pipeline of several, or {PASSTHROUGH!r}."
+        )
 
 
 def apply_aligner(aligner: Any, X: Array, language: Any = None) -> Array:

@@ -77,6 +77,9 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
 
     language_from: str | None
     unseen: str
+    learns_from_language: ClassVar[bool] = False
+    """Whether a class that treats all rows alike could learn nothing from a fit without labels."""
+
     languages_: list[Any]
     n_features_in_: int
 
@@ -156,6 +159,18 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
             )
         return X, np.zeros(X.shape[0], dtype=np.int64), []
 
+    def _check_alike(self, X: Any, language: Any) -> Array:
+        """Checked rows for a class that treats all alike: it asks for no label, and uses none."""
+        check_is_fitted(self)
+        X = check_rows(self, X)
+        labels = check_language(language, X.shape[0])
+        if self.learns_from_language and labels is not None and self.languages_ == [None]:
+            found = np.unique(labels).tolist()
+            if len(found) > 1:
+                cure = "Fit it with language=, too: it learns from what sets languages apart."
+                raise unseen_error(found, [], cure)
+        return X
+
     def _check_unseen(self, unknown: list[Any]) -> None:
         """Raise for languages that were not in fit, where that is the policy."""
         if self.unseen == "error":
@@ -167,7 +182,12 @@ class LanguageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator)
 
     def _require_seen(self, unknown: list[Any], cure: str) -> None:
         if unknown:
-            raise unseen_error(unknown, known_labels(self.languages_), cure)
+            raise unseen_error(
+                unknown,
+                known_labels(self.languages_),
+                f"{cure} In cross-validation of rows ordered by language: shuffle them, or split "
+                "by PairGroupKFold.",
+            )
 
     def _check_new_language(self, language: Any) -> None:
         """Whether a label can be added to a fitted estimator."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from posthoc_align._arrays import Array, labels_to_host
+from posthoc_align._arrays import Array
 from posthoc_align.languages import factorize, is_missing
+from posthoc_align.metrics._scores import check_marker, missing_rows, plain, targets_to_host
 from posthoc_align.moments import LanguageMoments, Second
 
 
@@ -34,37 +35,43 @@ def cell_moments(
     name : str
         Who needs the classes, for errors.
     missing_label : label, optional
-        The value of y that says that a row has no class; None: every row has one.
+        The value of y that says that a row has no class, NaN for NaN, None and pandas' NA; None:
+        every row has one.
 
     Raises
     ------
     ValueError
-        If y is None, of another length than X, or missing in some rows.
+        If y is None, of another length than X, missing in some rows without `missing_label`
+        saying so, holds text and numbers, or only such as `missing_label` can never equal.
     """
     if y is None:
         raise ValueError(
             f"{name} needs the class of each row and requires y to be passed, but the target y "
             "is None: pass y."
         )
-    classes = labels_to_host(y)
+    classes = targets_to_host(y)
     if classes.shape != (X.shape[0],):
         raise ValueError(
             f"y has shape {classes.shape} but X has {X.shape[0]} rows: pass one class a row."
         )
-    missing = [i for i, v in enumerate(classes.tolist()) if is_missing(v)]
-    if missing:
-        raise ValueError(
-            f"y is missing (None or NaN) in {len(missing)} rows, first in row {missing[0]}: "
-            f"{name} needs the class of every row. Leave such rows out, or, where the estimator "
-            "has missing_label=, give them that label."
-        )
-    names, of_class = factorize(classes)
+    unlabelled = missing_rows(classes)
+    if missing_label is None or not is_missing(missing_label):
+        if unlabelled.any():
+            raise ValueError(
+                f"y is missing (None or NaN) in {int(unlabelled.sum())} rows, first in row "
+                f"{int(np.argmax(unlabelled))}: {name} needs the class of every row. Leave such "
+                "rows out, or, where the estimator has missing_label=, give them that label."
+            )
+        check_marker(classes, missing_label)
+        unlabelled = unlabelled | (classes == missing_label)
+    names, codes = np.unique(plain(classes[~unlabelled]), return_inverse=True)
+    of_class = np.zeros(len(classes), dtype=np.int64)  # 0 for none
+    of_class[~unlabelled] = 1 + codes
     languages, of_language = factorize(np.zeros(X.shape[0], int) if labels is None else labels)
-    moments = LanguageMoments.of(X, of_language * len(names) + of_class, second=second)
+    known: list[tuple[Any, ...]] = [(), *((label,) for label in names.tolist())]
+    moments = LanguageMoments.of(X, of_language * len(known) + of_class, second=second)
     parts = {}
     for cell, part in moments.items():
-        language = None if labels is None else languages.tolist()[cell // len(names)]
-        of_rows = names.tolist()[cell % len(names)]
-        unlabelled = missing_label is not None and of_rows == missing_label
-        parts[(language,) if unlabelled else (language, of_rows)] = part
+        language = None if labels is None else languages.tolist()[cell // len(known)]
+        parts[language, *known[cell % len(known)]] = part
     return LanguageMoments(parts, moments.within)

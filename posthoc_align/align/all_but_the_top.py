@@ -71,6 +71,7 @@ class AllButTheTop(AffineTransformer):
            [ 0., -1.]])
     """
 
+    learns_from_language: ClassVar[bool] = False
     _learned: ClassVar[tuple[str, ...]] = (
         *AffineTransformer._learned,
         "components_",

@@ -16,6 +16,7 @@ from posthoc_align.align._apply import (
     fit_aligner,
     fitted_languages,
     needs_language,
+    require_aligner,
     takes_language,
 )
 from posthoc_align.align._base import LanguageTransformer, as_array, known_labels
@@ -49,8 +50,11 @@ class Anchored(LanguageTransformer):
     Raises
     ------
     ValueError
-        If anchors come without the languages that tell them apart, are of another width than X,
-        or hold no row of a language of X that the aligner must know.
+        If anchors come without the languages that tell them apart or the pair ids that the aligner
+        needs, are of another width than X, or hold no row of a language of X that the aligner must
+        know.
+    TypeError
+        If the aligner is none, or takes no language.
 
     Notes
     -----
@@ -123,6 +127,7 @@ class Anchored(LanguageTransformer):
         pair_id_anchor : array-like of shape (n_anchors,), or a tuple of it, optional
             Rows of different languages with the same id translate each other.
         """
+        require_aligner(self.aligner)
         if not takes_language(self.aligner):
             raise TypeError(
                 f"{type(self.aligner).__name__}.fit takes no language: give a language "
@@ -143,7 +148,7 @@ class Anchored(LanguageTransformer):
             anchors, of_anchors = self._check_anchors(X, labels, anchors, of_anchors, ids)
             if ids is not None:
                 ids = check_pair_id(ids, anchors.shape[0], name="pair_id_anchor", of="X_anchor")
-            self.aligner_ = fit_aligner(self.aligner, anchors, language=of_anchors, pair_id=ids)
+            self.aligner_ = self._fit_on_anchors(anchors, of_anchors, ids)
         self.languages_ = fitted_languages(self.aligner_)
         if anchors is not None and labels is not None and self.requires_language:
             self._require_covered(X, labels)
@@ -174,6 +179,18 @@ class Anchored(LanguageTransformer):
                 "cannot tell apart: pass language_anchor=."
             )
         return anchors, found
+
+    def _fit_on_anchors(self, anchors: Array, language: np.ndarray | None, ids: Any) -> Any:
+        try:
+            return fit_aligner(self.aligner, anchors, language=language, pair_id=ids)
+        except ValueError as error:
+            if ids is not None or "got no pair_id" not in str(error):
+                raise
+            raise ValueError(
+                f"{type(self.aligner).__name__} is fitted on translations, but X_anchor came "
+                "without their ids: pass pair_id_anchor=, one id a row of X_anchor (pair_id= is "
+                "of X and is not used here)."
+            ) from error
 
     def _require_covered(self, X: Array, labels: np.ndarray) -> None:
         """Raise if the aligner cannot transform rows of a language that no anchor is of."""

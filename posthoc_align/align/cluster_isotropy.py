@@ -9,11 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import (
     Array,
-    check_rows,
     index_like,
     labels_to_host,
     like,
@@ -183,8 +181,7 @@ class ClusterIsotropy(LanguageTransformer):
         array of shape (n_samples, n_features)
             Of X's kind, type and device.
         """
-        check_is_fitted(self)
-        X = check_rows(self, X)
+        X = self._check_alike(X, language)
         codes, _ = _nearest(X, self.cluster_centers_)  # of no meaning for rows refused below
         pieces = [
             Removal(mean, axes.T, axes, -mean)

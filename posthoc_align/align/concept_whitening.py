@@ -85,6 +85,7 @@ class ConceptWhitening(AffineTransformer):
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"language": True, "pair_id": True}
     __metadata_request__partial_fit: ClassVar[dict[str, bool]] = {"language": True, "pair_id": True}
 
+    learns_from_language: ClassVar[bool] = False
     _learned: ClassVar[tuple[str, ...]] = (
         *AffineTransformer._learned,
         "matrix_",

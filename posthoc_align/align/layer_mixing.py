@@ -104,6 +104,7 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     """
 
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"language": True, "pair_id": True}
+    __metadata_request__transform: ClassVar[dict[str, bool]] = {"language": True}
 
     weights_: np.ndarray
     norms_: np.ndarray
@@ -264,6 +265,7 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self)
         X = check_rows(self, X)
+        check_language(language, X.shape[0])
         if len(self.weights_) == 1:
             return map_rows(lambda x, _: x, X)
         weights = like(self.weights_ / self.norms_, X)

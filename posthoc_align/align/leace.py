@@ -164,7 +164,7 @@ class LEACE(AffineTransformer):
             Of X's kind, type and device.
         """
         if not self.requires_language:
-            return super().transform(X)
+            return super().transform(X, language=language)
         X, codes = self._check_known(X, language)
         return apply_pieces(self._pieces(), codes, X)
 
@@ -177,7 +177,7 @@ class LEACE(AffineTransformer):
             If directions were removed; ``decompose`` keeps them.
         """
         if not self.requires_language:
-            return super().inverse_transform(X)
+            return super().inverse_transform(X, language=language)
         X, codes = self._check_known(X, language)
         return apply_pieces([piece.inverse() for piece in self._pieces()], codes, X)
 

@@ -52,8 +52,9 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
         Pull S towards a multiple of the identity, see
         :func:`posthoc_align.linalg.shrunk_covariance`.
     missing_label : label, optional
-        The value of y of rows without a class. They count for L and S: give unlabelled rows of
-        other languages to learn what to drop. None: every row has a class.
+        The value of y of rows without a class; ``numpy.nan`` stands for NaN, None and pandas' NA.
+        They count for L and S: give unlabelled rows of other languages to learn what to drop.
+        None: every row has a class.
     language_from : {"index"}, optional
         As in :class:`LanguageCentering`.
 
@@ -228,7 +229,7 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
         array of shape (n_samples, n_components_)
             Of X's kind, type and device.
         """
-        X, _, _ = self._check_transform(X, None)
+        X = self._check_alike(X, language)
         mean, components = like(self.mean_, X), like(self.components_.T, X)
         return map_rows(
             lambda x, rows: (x - mean) @ components,
