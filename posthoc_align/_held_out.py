@@ -78,10 +78,16 @@ class HeldOut:
         if len(names) < 2:
             raise ValueError(f"compare needs at least 2 languages; got only {names}.")
         ids = check_pair_id(pair_id, n)
+        if not is_paired(ids).any():
+            raise ValueError(
+                "No row has a pair id: pair_id is -1 or None everywhere, and what is measured are "
+                "held-out translations. Give rows that translate each other the same id."
+            )
         require_unique_pairs(languages, ids)
         labels = None if label is None else labels_to_host(label)
         if labels is not None and labels.shape != (n,):
             raise ValueError(f"label has shape {labels.shape} but X has {n} rows: pass one a row.")
+        labels = check_language(label, n, name="label")
         rng = np.random.default_rng(random_state)
         test = _test_rows(ids, languages, pivot, split, n, test_size, rng)
         pictured = rng.permutation(np.unique(ids[test & is_paired(ids)]))
@@ -129,8 +135,9 @@ def _test_rows(
         torn = np.intersect1d(ids[test & is_paired(ids)], ids[~test & is_paired(ids)])
         if len(torn):
             raise ValueError(
-                f"{len(torn)} pair ids have rows on both sides of the split, first {torn[0]!r}: "
-                "held-out rows would be translations of anchors. Split by pair_id."
+                f"{len(torn)} pair ids have rows on both sides of the split, first "
+                f"{torn.tolist()[0]!r}: held-out rows would be translations of anchors. "
+                "Split by pair_id."
             )
     else:
         if not 0 < test_size < 1:
@@ -140,7 +147,7 @@ def _test_rows(
             rng.permutation(known)[: max(1, round(test_size * len(known)))] if len(known) else known
         )
         test = np.isin(ids, held) & is_paired(ids)
-    for name in np.unique(language):
+    for name in np.unique(language).tolist():
         anchors, held_out = (
             int(np.sum(~test[language == name])),
             int(np.sum(test[language == name])),

@@ -154,11 +154,16 @@ class _Layers(Mapping[str, Any]):
     """The rows of each layer, read when asked for: one layer is in memory at a time."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        from posthoc_align._array_files import existing_file
+
         names = [folder.name for folder in arguments.layers]
         alike = len(set(names)) < len(names)
         self._folders = {str(f) if alike else f.name: f for f in arguments.layers}
         self._names = [path.name for path in arguments.files]
         self._table = arguments.table
+        for folder in self._folders.values():  # a missing one is found before hours of work
+            for name in self._names:
+                existing_file(folder / name)
 
     def __getitem__(self, layer: str) -> Any:
         from posthoc_align.store import read_corpus
@@ -176,16 +181,20 @@ class _Layers(Mapping[str, Any]):
 def _report(arguments: argparse.Namespace) -> None:
     """Compare, profile the layers, write the page."""
     from posthoc_align.report import Report
+    from posthoc_align.report.whole import require_page
 
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    require_page(arguments.output)
     X, settings = _corpus(arguments)
     layers = _Layers(arguments) if arguments.layers else None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the page says them
+        warnings.simplefilter("ignore")  # the report keeps them, they are printed below
         report = Report.of(X, layers=layers, progress=not arguments.quiet, **settings)
     report = replace(report, command=shlex.join(["posthoc-align", *arguments.given]))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     report.to_html(arguments.output)
     print(*report.verdict, sep="\n")
+    for note in (*report.comparison.warnings, *(report.layers.warnings if report.layers else ())):
+        print(f"warning: {note}")
     print(f"written to {arguments.output}")
 
 

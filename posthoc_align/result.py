@@ -43,6 +43,32 @@ MEASURES = (
 )
 
 
+def ranked(key: str, value: float, settings: Mapping[str, Any]) -> float:
+    """Return a value as it counts when the best is picked.
+
+    A probe below chance knows no less of the language than one at chance.
+
+    Parameters
+    ----------
+    key : str
+        Of a measure.
+    value : float
+    settings : dict
+        With "chance of language id", where it is known.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> [ranked("language_id", v, {"chance of language id": 0.5}) for v in (0.6, 0.4)]
+    [0.6, 0.5]
+    """
+    chance = settings.get("chance of language id") if key == "language_id" else None
+    return value if chance is None else max(value, chance)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What :func:`compare` found: a table that prints, saves and draws itself.
@@ -192,7 +218,11 @@ def _text_table(comparison: Comparison) -> str:
     measures = comparison.measures
     best: dict[str, float] = {}
     for measure in measures:
-        values = [v for r in comparison.rows if (v := r["values"].get(measure.key)) is not None]
+        values = [
+            ranked(measure.key, v, comparison.settings)
+            for r in comparison.rows
+            if (v := r["values"].get(measure.key)) is not None
+        ]
         best[measure.key] = max(values) if measure.higher_is_better else min(values)
     worst = [key for key in ("weak", "head_others") if key in best]
     head = ["method", *(m.title for m in measures)]
@@ -202,8 +232,11 @@ def _text_table(comparison: Comparison) -> str:
         line = [row["method"]]
         for measure in measures:
             value = row["values"].get(measure.key)
-            star = "*" if value is not None and value == best[measure.key] else " "
-            line.append("-" if value is None else f"{100 * value:.1f}{star}")
+            if value is None:
+                line.append("-")
+                continue
+            star = ranked(measure.key, value, comparison.settings) == best[measure.key]
+            line.append(f"{100 * value:.1f}{'*' if star else ' '}")
         for key in worst:
             language, value = row["worst"][key]
             line.append(f"{100 * value:.1f} {language}")

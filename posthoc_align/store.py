@@ -135,7 +135,8 @@ def read_corpus(
     if labels is not None:
         if corpus.label is not None:
             raise ValueError(
-                f"Labels came twice: as the column label of {table} and as labels=. Pass one."
+                f"Labels came twice: as the column label of {table} and as labels (labels=, "
+                "--labels). Pass one."
             )
         found = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
         corpus.label = _one_a_row(np.asarray(found), n_rows, len(files))
@@ -162,9 +163,9 @@ def _from_table(files: Sequence[PathLike], table: PathLike) -> Bunch:
 def _from_files(files: Sequence[PathLike]) -> Bunch:
     if len(files) == 1:
         raise ValueError(
-            f"{files[0]} came alone: the languages of its rows are unknown. Pass one file a language, "
-            "or a table with the columns language and pair_id (in Python table=, of the command "
-            "--table)."
+            f"{files[0]} came alone: the languages of its rows are unknown. Pass one file a "
+            "language, or a table with the columns language and pair_id (in Python table=, of the "
+            "command --table)."
         )
     arrays = [read_embeddings(path) for path in files]
     stems = [Path(path).stem for path in files]

@@ -86,7 +86,8 @@ def test_a_report_is_one_page_that_says_how_to_repeat_it(folder, capsys):
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
 
 
-def test_a_layer_without_a_file_is_named(folder, capsys):
+def test_a_layer_without_a_file_is_named_before_anything_is_compared(folder, capsys, monkeypatch):
+    monkeypatch.setattr("posthoc_align.report.whole.compare", lambda *_, **__: pytest.fail("ran"))
     layers = ["--layers", str(folder / "none")]
     assert main(["report", *files(folder), "--pivot", "en", "--quiet", *layers]) == 1
     assert str(folder / "none" / "en.npy") in capsys.readouterr().err
@@ -137,3 +138,54 @@ def test_the_module_runs_as_the_command():
     )
     assert run.returncode == 0
     assert run.stdout.strip() == __import__("posthoc_align").__version__
+
+
+def report(folder, *more):
+    page = folder / "page.html"
+    return main(
+        ["report", *files(folder), "--pivot", "en", "--quiet", "--output", str(page), *more]
+    )
+
+
+@pytest.mark.slow
+def test_a_report_on_rows_that_do_not_correspond_says_so(folder, capsys):
+    rng = np.random.default_rng(1)
+    for name in ("de", "fi"):
+        np.save(folder / f"{name}.npy", rng.permutation(np.load(folder / f"{name}.npy")))
+    assert report(folder) == 0
+    printed = capsys.readouterr().out
+    assert "No method is surely better than identity" in printed
+    assert (
+        "warning: Held-out retrieval is at chance after every alignment in ['de', 'fi']" in printed
+    )
+
+
+def test_a_report_that_cannot_be_drawn_reads_no_file(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("posthoc_align.store.read_corpus", lambda *_, **__: pytest.fail("was read"))
+    assert report(folder) == 1
+    assert "needs Matplotlib: pip install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(np.nan, "holds NaN or infinity in row 3"), (0.0, "holds zeros alone in row 3")],
+)
+def test_a_bad_row_is_named_with_its_file(folder, capsys, value, words):
+    X = np.load(folder / "fi.npy")
+    X[3] = value
+    np.save(folder / "fi.npy", X)
+    assert compare(folder, *files(folder), "--pivot", "en") == 1
+    assert f"fi.npy {words}, counted from 0" in capsys.readouterr().err
+
+
+def test_advice_names_the_option_of_the_command(folder, capsys):
+    assert compare(folder, files(folder)[0], "--pivot", "en") == 1
+    assert "of the command --table" in capsys.readouterr().err
+
+
+def test_labels_that_are_numbers_are_refused_by_name(folder, capsys):
+    np.save(folder / "topics.npy", np.linspace(0, 1, N))
+    labels = ["--labels", str(folder / "topics.npy")]
+    assert compare(folder, *files(folder), "--pivot", "en", *labels) == 1
+    assert "label holds ['float']" in capsys.readouterr().err

@@ -8,9 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from posthoc_align import LSAR, LanguageCentering, LinearMap, PivotAligner, compare
+from posthoc_align import LSAR, LanguageCentering, LinearMap, PivotAligner, compare, comparison
 from posthoc_align.comparison import default_aligners
 from posthoc_align.metrics import bootstrap, translation_ranks
+from posthoc_align.report import render_html
 
 D, N = 8, 60
 LANGUAGES = ("en", "de", "fi")
@@ -296,6 +297,22 @@ def test_the_table_stars_the_best_and_names_the_worst_language():
     assert "chance" in lines[-1]
 
 
+def test_of_probes_below_chance_none_is_better_than_another():
+    """In the table and on the page alike; above chance the lowest is the best."""
+    found = run()
+    chance = found.settings["chance of language id"]
+    for values, best in (((0.9, chance, chance - 0.02), 2), ((0.9, chance + 0.1, chance + 0.2), 1)):
+        for row, value in zip(found.rows, values, strict=True):
+            row["values"]["language_id"] = value
+        lines = str(found).splitlines()
+        column = next(i for i, m in enumerate(found.measures) if m.key == "language_id")
+        starred = [line.split()[1 + column].endswith("*") for line in lines[2:5]]
+        assert starred == [False, True, best == 2]
+        texts = render_html(found.to_dict()).split("<tbody>")[1].split("</tbody>")[0]
+        assert texts.count(f'class="best">{100 * values[1]:.1f}') == 1
+        assert texts.count(f'class="best">{100 * values[2]:.1f}') == (best == 2)
+
+
 def test_the_methods_run_by_default_are_the_ladder():
     assert list(default_aligners("en")) == [
         "identity",
@@ -318,7 +335,16 @@ def test_the_methods_run_by_default_are_the_ladder():
         ({"split": np.repeat(["test", "train"], 90)}, "rows on both sides of the split"),
         ({"split": np.full(180, "train")}, "60 anchor rows and 0 held-out rows"),
         ({"test_size": 1.5}, "test_size=1.5 must lie between 0 and 1"),
-        ({"pair_id": np.full(180, -1)}, "0 held-out rows"),
+        ({"pair_id": np.full(180, -1)}, "No row has a pair id: pair_id is -1 or None everywhere"),
+        (
+            {"pair_id": np.where(np.arange(180) < 60, -1, np.tile(np.arange(60), 3))},
+            "Language 'de' has 60 anchor rows and 0 held-out rows",
+        ),
+        (
+            {"label": np.where(np.arange(180) < 60, "a", None)},
+            r"label is missing \(None or NaN\) in 120 rows, first in row 60",
+        ),
+        ({"label": np.linspace(0, 1, 180)}, r"label holds \['float'\]: labels must be all str or"),
         (
             {
                 "pair_id": np.where(np.arange(180) // 60 == 1, -1, np.tile(np.arange(60), 3)),
@@ -329,7 +355,11 @@ def test_the_methods_run_by_default_are_the_ladder():
         ({"pair_id": np.zeros(180, int)}, "Duplicate .language, pair_id."),
     ],
 )
-def test_wrong_input_says_what_came_and_what_to_do(changed, message):
+def test_wrong_input_says_what_came_and_what_to_do(changed, message, monkeypatch):
+    def never(*_):
+        raise AssertionError("fitted before the input was checked")
+
+    monkeypatch.setattr(comparison, "_measure", never)
     with pytest.raises(ValueError, match=message):
         run(**changed)
 

@@ -252,3 +252,25 @@ def test_tsne_keeps_planted_clusters_apart_and_is_the_same_each_time():
 def test_an_unknown_projection_is_refused():
     with pytest.raises(ValueError, match=r"projection='umap' is not known: choose one of \('pca'"):
         SpaceDisplay.from_spaces(X, X, language=LANGUAGE, projection="umap")
+
+
+def test_without_an_identity_the_dashed_lines_mark_the_first_method():
+    for rows, first in ((ROWS, ROWS[0]), (ROWS[1:3], ROWS[1])):
+        ax = ParetoDisplay(rows, kept=["language_id"]).plot().ax_
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        places = [dashed[0].get_xdata()[0], dashed[1].get_ydata()[0]]
+        assert places == [100 * first["values"][key] for key in ("weak", "language_id")]
+
+
+def test_a_language_without_a_value_before_is_named():
+    with pytest.raises(
+        ValueError, match=r"languages \['sw'\] have a value before or after, but not"
+    ):
+        RetrievalDisplay({"de": 0.4}, {"de": 0.6, "sw": 0.2})
+
+
+def test_labels_that_cannot_be_drawn_are_called_labels():
+    with pytest.raises(ValueError, match="label is missing .* in 40 rows, first in row 80"):
+        SpaceDisplay.from_spaces(
+            X, X, language=LANGUAGE, label=np.where(LANGUAGE == "sw", None, "a")
+        )

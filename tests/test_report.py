@@ -229,6 +229,21 @@ def test_a_change_that_may_be_chance_is_not_coloured_and_called_so():
     assert "(+21.7 points, p = 0.300: no sure difference)" in Page(page).text
 
 
+def test_a_method_is_best_only_if_one_is_surely_better():
+    opens = (
+        "No method is surely better than identity on “weak”. The highest figure is that of ridge"
+    )
+    assert reading(sure_result(0.3)).startswith(opens)
+    assert reading(sure_result(0.01)).startswith("ridge is best on “weak”")
+    assert reading(result()).startswith("ridge is best on “weak”")  # nothing is known of how sure
+    other = sure_result(0.3)
+    other["rows"][2] |= {
+        "values": {"weak": 0.3, "id": None},
+        "differences": {"weak": {"value": 0.138, "low": 0.1, "high": 0.2, "p": 0.01}},
+    }
+    assert reading(other).startswith("ridge is best on “weak”")
+
+
 def test_a_loss_that_may_be_chance_is_no_harm():
     for p, harmed in ((0.4, False), (0.01, True)):
         whole = result()
@@ -299,6 +314,29 @@ def test_the_page_of_a_report_holds_every_picture_and_the_verdict(report, tmp_pa
     assert "posthoc-align report emb/*.npy" in page.text
     assert "LanguageCentering()" in page.text
     assert "no picture" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "says"),
+    [
+        ("none/page.html", FileNotFoundError, r"no folder .*none to write page.html to.*create it"),
+        ("", IsADirectoryError, "is a folder: name the file of the page in it"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_not_drawn(
+    report, tmp_path, monkeypatch, path, kind, says
+):
+    monkeypatch.setattr(Report, "figures", lambda self: pytest.fail("drawn for nothing"))
+    with pytest.raises(kind, match=says):
+        report.to_html(tmp_path / path)
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_a_page_that_lacks_a_package_is_not_drawn(report, tmp_path, monkeypatch, package):
+    monkeypatch.setattr(Report, "figures", lambda self: pytest.fail("drawn for nothing"))
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"(?i)needs " + package + r".*posthoc-align\[plots\]"):
+        report.to_html(tmp_path / "page.html")
 
 
 def test_the_verdict_names_the_layer_and_what_it_reaches(report):

@@ -498,3 +498,32 @@ def test_one_file_needs_a_table_and_several_need_none(files, one_file):
         read_corpus(files, table=one_file[1])
     with pytest.raises(ValueError, match="No embeddings files were given"):
         read_corpus([])
+
+
+def test_a_transposed_file_is_called_so(files):
+    save(files[0].parent / "de.npy", X.T.copy())
+    with pytest.raises(
+        ValueError, match=r"differ in rows.*Is one of them transposed\?.*dimensions"
+    ):
+        read_corpus(files)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
+def test_a_row_without_a_direction_is_named_in_its_file(tmp_path, dtype, bad):
+    rows = np.ones((6, 4), dtype=dtype)
+    rows[4] = bad
+    paths = [save(tmp_path / "en.npy", np.ones_like(rows)), save(tmp_path / "de.npy", rows)]
+    what = "NaN or infinity" if bad else "zeros alone"
+    with pytest.raises(ValueError, match=f"de.npy holds {what} in row 4, counted from 0"):
+        read_corpus(paths)
+    table = tmp_path / "rows.csv"
+    table.write_text("language,pair_id\n" + "".join(f"en,{i}\n" for i in range(6)))
+    with pytest.raises(ValueError, match=f"de.npy holds {what} in row 4"):
+        read_corpus(paths[1], table=table)
+
+
+def test_a_row_with_one_zero_is_sound(tmp_path):
+    rows = np.eye(4, dtype=np.float32)
+    paths = [save(tmp_path / f"{name}.npy", rows) for name in ("en", "de")]
+    assert read_corpus(paths).X.shape == (8, 4)

@@ -184,7 +184,7 @@ class Anchored(LanguageTransformer):
         try:
             return fit_aligner(self.aligner, anchors, language=language, pair_id=ids)
         except ValueError as error:
-            if ids is not None or "got no pair_id" not in str(error):
+            if ids is not None or "pass pair_id=" not in str(error).lower():
                 raise
             raise ValueError(
                 f"{type(self.aligner).__name__} is fitted on translations, but X_anchor came "

@@ -18,10 +18,11 @@ from posthoc_align._arrays import (
 )
 from posthoc_align.align._apply import apply_aligner, fit_aligner
 from posthoc_align.align.anchored import Anchored
-from posthoc_align.heads._labels import check_y, for_aligner, labelled_rows, plain
+from posthoc_align.heads._labels import check_y, for_aligner, labelled_rows
 from posthoc_align.heads._rows import scale_of, scaled, where_read
 from posthoc_align.heads._torch import TorchHead, is_torch_head
 from posthoc_align.languages import check_language, language_of
+from posthoc_align.metrics._scores import check_marker, plain
 
 _BY_LANGUAGE = {"language": True}
 
@@ -89,6 +90,7 @@ class AlignedHead(BaseEstimator):
         X = check_rows(self, X, reset=True)
         y = check_y(y, X.shape[0])
         labelled = labelled_rows(y, self.missing_label)
+        check_marker(labels_to_host(y), self.missing_label)
         languages = check_language(language, X.shape[0])
         weight = check_weight(sample_weight, X)
         head = self._new_head(X)
@@ -171,7 +173,9 @@ class AlignedHead(BaseEstimator):
         found = labels_to_host(self.predict(X, language=language))
         y = check_y(y, len(found))
         labelled = labelled_rows(y, self.missing_label)
-        weight = None if sample_weight is None else labels_to_host(sample_weight)[labelled]
+        given = None if sample_weight is None else labels_to_host(sample_weight)
+        weight = check_weight(given, np.empty((len(found), 0)))  # on the host, wherever X lies
+        weight = None if weight is None else weight[labelled]
         return plain(labels_to_host(y)[labelled]), found[labelled], weight
 
     def __sklearn_tags__(self) -> Tags:

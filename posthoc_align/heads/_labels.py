@@ -8,6 +8,7 @@ import numpy as np
 
 from posthoc_align._arrays import Array, is_tensor, labels_to_host
 from posthoc_align.languages import is_missing
+from posthoc_align.metrics._scores import missing_rows, plain, targets_to_host
 
 
 def check_y(y: Any, n_rows: int) -> Array:
@@ -23,7 +24,7 @@ def check_y(y: Any, n_rows: int) -> Array:
             "This estimator requires y to be passed, but the target y is None. Pass one label a "
             "row; rows without one are marked by missing_label=."
         )
-    y = y if is_tensor(y) else np.asarray(y)
+    y = y if is_tensor(y) else targets_to_host(y)
     if y.ndim == 0 or y.shape[0] != n_rows:
         raise ValueError(
             f"y has shape {tuple(y.shape)} but X has {n_rows} rows: pass one label a row. Rows "
@@ -44,10 +45,11 @@ def labelled_rows(y: Array, missing_label: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If y is missing although every row must have a label, or no row has one.
+        If y is missing although every row must have a label, no row has one, or some labels are
+        text and some are not.
     """
     values = labels_to_host(y)
-    missing = _is_missing(values)
+    missing = missing_rows(values)
     if missing_label is None:
         if missing.any():
             raise ValueError(
@@ -63,18 +65,15 @@ def labelled_rows(y: Array, missing_label: Any) -> np.ndarray:
                 f"{int(np.argmax(missing))}, but missing_label={missing_label!r}. Give unlabelled "
                 "rows that label, or choose missing_label=numpy.nan."
             )
-        missing = _by_row(np.asarray(values == missing_label, dtype=bool))
+        missing = np.asarray(values == missing_label, dtype=bool)
+        missing = missing if missing.ndim == 1 else np.any(missing, axis=1)
     if missing.all():
         raise ValueError(
             f"y is missing (missing_label={missing_label!r}) in all {len(values)} rows: the head "
             "needs labels to learn from. Pass labels for some rows."
         )
+    plain(values[~missing])  # refuses labels of several kinds
     return ~missing
-
-
-def plain(values: Array) -> Array:
-    """Objects that are all text or all numbers as an array of that type."""
-    return np.array(values.tolist()) if values.dtype == object else values
 
 
 def for_aligner(aligner: Any, y: Array, labelled: np.ndarray, missing_label: Any) -> Any:
@@ -93,7 +92,8 @@ def for_aligner(aligner: Any, y: Array, labelled: np.ndarray, missing_label: Any
         masked = labels_to_host(y).astype(object)
         masked[~labelled] = None
         return masked
-    if is_missing(missing_label) or own != missing_label:
+    same = is_missing(own) if is_missing(missing_label) else own == missing_label
+    if not same:
         raise ValueError(
             f"missing_label={missing_label!r}, but the aligner has missing_label={own!r}: give "
             "both the same label."
@@ -105,15 +105,3 @@ def _missing_label_of(aligner: Any) -> Any:
     parameters = aligner.get_params() if hasattr(aligner, "get_params") else {}
     found = [v for k, v in parameters.items() if k.split("__")[-1] == "missing_label"]
     return next((value for value in found if value is not None), None)
-
-
-def _is_missing(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f":
-        return _by_row(np.isnan(values))
-    if values.dtype.kind == "O":
-        return _by_row(np.vectorize(is_missing, otypes=[bool])(values))
-    return np.zeros(len(values), dtype=bool)
-
-
-def _by_row(mask: np.ndarray) -> np.ndarray:
-    return mask if mask.ndim == 1 else np.any(mask.reshape(len(mask), -1), axis=1)

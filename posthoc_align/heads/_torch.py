@@ -55,6 +55,8 @@ class TorchHead(BaseEstimator):
     ------
     ImportError
         If skorch is not installed.
+    ValueError
+        If a module cannot read the rows, or answers another number of outputs.
     """
 
     def __init__(self, net: Any) -> None:
@@ -73,9 +75,11 @@ class TorchHead(BaseEstimator):
             return clone(self.net)
         import torch
 
-        whole_class = isinstance(self.net, type)
-        return getattr(_skorch(), kind)(
-            self.net(rows.shape[1], n_outputs) if whole_class else copy.deepcopy(self.net),
+        skorch, own_class = _skorch(), isinstance(self.net, type)
+        module = self.net(rows.shape[1], n_outputs) if own_class else copy.deepcopy(self.net)
+        _try_out(module, rows[:BATCH], n_outputs)
+        return getattr(skorch, kind)(
+            module,
             criterion=getattr(torch.nn, criterion),
             optimizer=torch.optim.AdamW,
             train_split=None,
@@ -87,6 +91,38 @@ class TorchHead(BaseEstimator):
             lr=STEP,
             batch_size=BATCH,
             max_epochs=max(PASSES, -(-STEPS * BATCH // rows.shape[0])),
+        )
+
+
+def _try_out(module: Any, rows: Any, n_outputs: int) -> None:
+    """Refuse a module that does not fit the rows, or answers other than one number an output.
+
+    A wrong number of answers else breaks in the loss, or in nothing: a classifier that answers
+    more logits than there are classes would train.
+    """
+    import torch
+
+    cure = (
+        f"Give one of {rows.shape[1]} inputs and {n_outputs} outputs, or a class of module, which "
+        "is called with these numbers and so sized by itself."
+    )
+    name = type(module).__name__
+    module.to(rows.device).eval()
+    try:
+        with torch.no_grad():
+            found = module(rows)
+    except RuntimeError as error:
+        raise ValueError(
+            f"The head, {name}, cannot read aligned rows of {rows.shape[1]} columns: {error}. "
+            f"{cure}"
+        ) from error
+    module.train()
+    found = found[0] if isinstance(found, tuple) else found  # as skorch does
+    expected = (rows.shape[0], n_outputs)
+    if tuple(found.shape) != expected:
+        raise ValueError(
+            f"The head, {name}, answers {tuple(found.shape)} to {rows.shape[0]} rows; expected is "
+            f"{expected}, a logit a class or a number a target. {cure}"
         )
 
 
@@ -114,6 +150,12 @@ class TorchClassifier(ClassifierMixin, TorchHead):
         self._fit_net(
             "NeuralNetClassifier", "CrossEntropyLoss", X, codes.ravel(), len(self.classes_)
         )
+        found = self.predict_proba(X[:1]).shape[1]
+        if found != len(self.classes_):  # of a net of skorch, whose module is not tried out
+            raise ValueError(
+                f"The net answers {found} probabilities a row, but y has {len(self.classes_)} "
+                "classes: give its module as many outputs."
+            )
         return self
 
     def predict_proba(self, X: Array) -> Array:
@@ -202,8 +244,12 @@ def _seeded(device: Any, *, fixed: bool) -> Iterator[None]:
         return
     import torch
 
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
-        torch.manual_seed(SEED)
+    on_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_cuda else []):
+        # Not torch.manual_seed, which sets every device, now or once CUDA is first used.
+        torch.default_generator.manual_seed(SEED)
+        if on_cuda:
+            torch.cuda.default_generators[device.index].manual_seed(SEED)
         yield
 
 

@@ -51,10 +51,13 @@ class AlignedClassifier(ClassifierMixin, AlignedHead):
     Raises
     ------
     ValueError
-        If y is missing, or missing in all rows, or a row or language is what the aligner cannot
-        take: unseen, not given, without anchors.
+        If y is missing, or missing in all rows, or holds text and numbers, or no text where
+        ``missing_label`` is text or the other way round; if a torch module does not fit the rows
+        or classes; or if a row or language is what the aligner cannot take: unseen, not given,
+        without anchors.
     TypeError
-        If the head is none, or takes no sample_weight and was to be given some.
+        If the aligner or the head is none, or the head takes no sample_weight and was to be given
+        some.
     ImportError
         If the head is a torch module and skorch is not installed.
 
@@ -120,8 +123,9 @@ class AlignedClassifier(ClassifierMixin, AlignedHead):
         Parameters
         ----------
         X : array of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            True labels; rows of ``missing_label`` do not count.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            True labels; rows of ``missing_label`` do not count. Of several labels a row all must
+            be right.
         sample_weight : array-like of shape (n_samples,), optional
         language : str, int or array-like of shape (n_samples,), optional
 
@@ -137,7 +141,8 @@ class AlignedClassifier(ClassifierMixin, AlignedHead):
         from sklearn.metrics import accuracy_score
 
         expected, found, weight = self._scored(X, y, language, sample_weight)
-        unknown = unknown_classes(expected, self.classes_)
+        # With several labels a row the head has classes a column, mostly 0 and 1.
+        unknown = unknown_classes(expected, self.classes_) if expected.ndim == 1 else []
         if unknown:
             warnings.warn(
                 f"y has classes {unknown} that the head never saw, only "

@@ -9,14 +9,15 @@ from typing import Any, Self
 import numpy as np
 from sklearn import config_context
 from sklearn.base import is_classifier, is_regressor
-from sklearn.pipeline import Pipeline
 
 from posthoc_align._arrays import index_like, is_tensor, labels_to_host
-from posthoc_align.heads._labels import check_y, labelled_rows, plain
+from posthoc_align.heads._labels import check_y, labelled_rows
 from posthoc_align.heads.aligned import unknown_classes
 from posthoc_align.languages import check_language, check_pair_id, language_of
+from posthoc_align.metrics._scores import plain
 from posthoc_align.metrics.confidence import Estimate
 from posthoc_align.metrics.transfer import TransferScores, transfer_scores
+from posthoc_align.model_selection.scoring import Told, best_of
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class LanguageReport:
         Parameters
         ----------
         model : fitted estimator
-            An :class:`AlignedClassifier`, an :class:`AlignedRegressor`, or whatever predicts: a
-            pipeline gets the language by metadata routing, others only if they take it.
+            An :class:`AlignedClassifier`, an :class:`AlignedRegressor`, or whatever predicts. It
+            gets the language if it, or a step of a pipeline, takes it. Of a search its
+            ``best_estimator_`` is scored, since a search's own ``predict`` takes no language.
         X : array of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True labels; rows without one (``missing_label`` of the model) do not count.
@@ -99,10 +101,11 @@ class LanguageReport:
         Raises
         ------
         ValueError
-            If there is no language, no other than the source, or no label; or as
+            If there is no language, no source among the labelled rows or nothing else, or no
+            label; or as
             :func:`posthoc_align.metrics.transfer_scores`.
         """
-        n = len(X)
+        n, model = len(X), best_of(model)
         language = language_of(X, language)
         labels = check_language(language, n)
         if labels is None:
@@ -110,7 +113,14 @@ class LanguageReport:
         y = check_y(y, n)
         at = np.flatnonzero(labelled_rows(y, getattr(model, "missing_label", None)))
         expected, labels = plain(labels_to_host(y)[at]), labels[at]
-        found = labels_to_host(_predict(model, _rows(X, at), labels))
+        names = np.unique(labels).tolist()
+        if source not in names:
+            raise ValueError(
+                f"source={source!r} is not among the languages of the labelled rows, {names}: name "
+                "one of them."
+            )
+        with config_context(enable_metadata_routing=True):
+            found = labels_to_host(Told(model, labels).predict(_rows(X, at)))
         groups = None if pair_id is None else check_pair_id(pair_id, n)[at]
         if metric is None and is_regressor(model):
             metric = "r2"
@@ -198,16 +208,6 @@ class LanguageReport:
         if self.unknown:
             said.append(f"the head never saw {self.unknown}: their rows count as wrong")
         return said
-
-
-def _predict(model: Any, X: Any, language: np.ndarray) -> Any:
-    if isinstance(model, Pipeline):
-        with config_context(enable_metadata_routing=True):
-            return model.predict(X, language=language)
-    from inspect import signature
-
-    takes = "language" in signature(model.predict).parameters
-    return model.predict(X, **({"language": language} if takes else {}))
 
 
 def _rows(X: Any, at: np.ndarray) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posthoc_align._arrays import labels_to_host
-from posthoc_align.languages import factorize
+from posthoc_align.languages import factorize, is_missing
 from posthoc_align.metrics._clusters import mean_of
 
 CLASS_METRICS = ("accuracy", "f1_micro", "f1_macro")
@@ -44,15 +44,80 @@ def check_metric(metric: str | None, y: np.ndarray, *, name: str) -> str:
     return metric
 
 
+def targets_to_host(y: Any) -> np.ndarray:
+    """Targets as an array that still shows what a list held: text, numbers, None and NaN."""
+    values = labels_to_host(y)
+    if values.dtype.kind == "U" and isinstance(y, (list, tuple)):
+        values = np.asarray(y, dtype=object)  # else 1 had become "1", and NaN "nan"
+    return values
+
+
+def missing_rows(values: np.ndarray) -> np.ndarray:
+    """Mask of the rows of which a target is None, NaN or pandas' NA."""
+    if values.dtype.kind == "f":
+        missing = np.isnan(values)
+    elif values.dtype.kind == "O":
+        missing = np.vectorize(is_missing, otypes=[bool])(values)
+    else:
+        missing = np.zeros(values.shape, dtype=bool)
+    return missing if missing.ndim == 1 else np.any(missing.reshape(len(missing), -1), axis=1)
+
+
+def plain(values: Any, *, name: str = "y") -> Any:
+    """Objects, none missing, that are all text or all numbers as an array of that type.
+
+    Other arrays, tensors too, come back as they are.
+
+    Raises
+    ------
+    ValueError
+        If some are text and some are not: 1 and "1" would become one class.
+    """
+    if values.dtype != object:
+        return values
+    if len({isinstance(value, str) for value in values.flat}) > 1:
+        kinds = sorted({type(value).__name__ for value in values.flat})
+        raise ValueError(
+            f"{name} holds labels of several kinds, {kinds}: text never equals a number. Make "
+            "them all text or all numbers."
+        )
+    return np.array(values.tolist())
+
+
+def check_marker(values: np.ndarray, missing_label: Any) -> None:
+    """Refuse a ``missing_label`` that no row can have: a number among text, or text among none.
+
+    Raises
+    ------
+    ValueError
+        If all labels are of the other kind.
+    """
+    if is_missing(missing_label) or values.dtype.kind not in "OUbiuf":
+        return
+    as_text = isinstance(missing_label, str)
+    if values.dtype.kind == "O":
+        alien = all(isinstance(value, str) != as_text for value in values.flat)
+    else:
+        alien = (values.dtype.kind == "U") != as_text
+    if alien:
+        held, cure = ("numbers", "a number") if as_text else ("text", "text")
+        raise ValueError(
+            f"missing_label={missing_label!r}, but y holds {held}, so that no row has that label. "
+            f"Mark rows without one by {cure} or NaN and name the mark in missing_label=; leave it "
+            "out if every row has a label."
+        )
+
+
 def check_targets(y: Any, n_rows: int | None, *, name: str) -> np.ndarray:
     """Return targets: a label or number a row, or an indicator matrix, one column a label.
 
     Raises
     ------
     ValueError
-        If there is not one target a row, one is NaN, or a matrix holds other than 0 and 1.
+        If there is not one target a row, one is missing, some are text and some are not, or a
+        matrix holds other than 0 and 1.
     """
-    values = labels_to_host(y)
+    values = targets_to_host(y)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(
             f"{name} has shape {values.shape}: pass one label a row, of one row or more."
@@ -61,12 +126,13 @@ def check_targets(y: Any, n_rows: int | None, *, name: str) -> np.ndarray:
         raise ValueError(
             f"{name} has shape {values.shape} but there are {n_rows} rows: pass one label a row."
         )
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        bad = np.isnan(values.reshape(len(values), -1)).any(axis=1)
+    missing = missing_rows(values)
+    if missing.any():
         raise ValueError(
-            f"{name} is NaN, first in row {int(np.argmax(bad))}: every row needs a label. Leave "
-            "out the rows without one."
+            f"{name} is NaN or None in {int(missing.sum())} rows, first in row "
+            f"{int(np.argmax(missing))}: every row needs a label. Leave out the rows without one."
         )
+    values = plain(values, name=name)
     if values.ndim == 2 and (values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all()):
         raise ValueError(
             f"{name} has shape {values.shape} and holds other values than 0 and 1. Pass one label "
@@ -78,7 +144,7 @@ def check_targets(y: Any, n_rows: int | None, *, name: str) -> np.ndarray:
 def check_same_targets(a: np.ndarray, b: np.ndarray, *, names: tuple[str, str]) -> None:
     """Refuse targets that never could be equal: text against numbers, other columns."""
     text = [value.dtype.kind in "US" for value in (a, b)]
-    if text[0] != text[1] and "O" not in (a.dtype.kind, b.dtype.kind):
+    if text[0] != text[1]:
         raise ValueError(
             f"{names[0]} has dtype {a.dtype} and {names[1]} has dtype {b.dtype}: text never "
             "equals a number. Pass labels of one kind."

@@ -128,10 +128,10 @@ def transfer_scores(
     Raises
     ------
     ValueError
-        If the pivot is not in `language` or is alone there, lengths differ, one of `y_true`
-        and `y_pred` holds text and the other numbers, the metric does not fit them or is not
-        defined in some language (all values equal), or an interval cannot be had: see
-        :func:`bootstrap`.
+        If the pivot is not in `language` or is alone there, lengths differ, a target or a
+        prediction is missing, some of them are text and others numbers, the metric does not fit
+        them or is not defined in some language (all values equal), or an interval cannot be had:
+        see :func:`bootstrap`.
 
     Examples
     --------
@@ -186,9 +186,9 @@ def transfer_gap(
     Raises
     ------
     ValueError
-        If the pivot is not in `language` or is alone there, lengths differ, one of `y_true`
-        and `y_pred` holds text and the other numbers, or the metric does not fit them or is
-        not defined in some language.
+        If the pivot is not in `language` or is alone there, lengths differ, a target or a
+        prediction is missing, some of them are text and others numbers, or the metric does not
+        fit them or is not defined in some language.
 
     Examples
     --------

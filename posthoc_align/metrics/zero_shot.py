@@ -69,8 +69,8 @@ def zero_shot_predictions(
     ------
     ValueError
         If the pivot is not in `language`, its rows have one class only, targets and rows differ
-        in number, widths differ, the metric does not fit the targets, or a row is zero or not
-        finite.
+        in number, a target is missing in any language, widths differ, the metric does not fit the
+        targets, or a row is zero or not finite.
 
     Examples
     --------

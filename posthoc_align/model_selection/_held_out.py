@@ -21,7 +21,7 @@ from posthoc_align.metrics import Estimate, bootstrap, paired_difference
 from posthoc_align.metrics._directions import Directions
 from posthoc_align.metrics._probe import make_head, probe_rows
 from posthoc_align.model_selection._pairs import found_both_ways, pairs_with
-from posthoc_align.model_selection.pair_folds import fold_of_rows
+from posthoc_align.model_selection.pair_folds import class_codes, fold_of_rows
 
 OBJECTIVES = ("retrieval", "transfer")
 
@@ -98,7 +98,7 @@ class HeldOut:
         self.known = (
             known_classes(self.y, labels == pivot) if self.transfer else np.ones(len(labels), bool)
         )
-        classes = _codes(self.y, self.known) if self.transfer else None
+        classes = class_codes(self.y, self.known) if self.transfer else None
         self.fold = fold_of_rows(
             X.shape[0], n_splits, classes, labels, ids, random_state=random_state
         )
@@ -262,10 +262,3 @@ def known_classes(y: np.ndarray, pivot: np.ndarray) -> np.ndarray:
     known = pivot.copy()
     known[pivot] = [not is_missing(value) for value in y[pivot].tolist()]
     return known
-
-
-def _codes(y: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Classes as numbers from 1, and 0 where none is known."""
-    codes = np.zeros(len(y), dtype=np.int64)
-    codes[known] = 1 + np.unique(y[known].astype(str), return_inverse=True)[1]
-    return codes

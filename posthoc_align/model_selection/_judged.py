@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows, labels_to_host
 from posthoc_align._blocks import require_finite
-from posthoc_align.align._apply import apply_aligner
+from posthoc_align.align._apply import apply_aligner, fit_aligner
 from posthoc_align.align._base import LanguageTransformer
 from posthoc_align.align._parameters import require_choice
-from posthoc_align.languages import check_language, check_pair_id, require_unique_pairs
+from posthoc_align.languages import (
+    check_language,
+    check_pair_id,
+    encode,
+    require_unique_pairs,
+)
 from posthoc_align.model_selection._held_out import LEAST, OBJECTIVES, HeldOut, known_classes
 from posthoc_align.model_selection._pairs import pairs_with
 
@@ -55,7 +59,8 @@ class JudgedAligner(LanguageTransformer):
         ----------
         X : array of shape (n_samples, n_features)
         language : str, int or array-like of shape (n_samples,), optional
-            May be left out only if fit saw one language, or what was taken needs none.
+            May be left out only if fit saw one language, or what was taken needs none. A label
+            that was not in fit is refused whatever was taken, unless that has an ``unseen`` policy.
 
         Returns
         -------
@@ -65,22 +70,59 @@ class JudgedAligner(LanguageTransformer):
         check_is_fitted(self)
         language = self._labels_of(X, language)
         X = check_rows(self, X)
-        return self._move(self.aligner_, X, check_language(language, X.shape[0]))
+        labels = check_language(language, X.shape[0])
+        if labels is not None and not self._has_policy():
+            self._require_seen(
+                encode(labels, self.languages_)[1],
+                f"Fit {type(self).__name__} on rows of every language, or let it judge aligners "
+                "that have a policy, such as LanguageCentering(unseen='global').",
+            )
+        return self._move(self.aligner_, X, labels)
 
     def _move(self, aligner: Any, X: Array, labels: np.ndarray | None) -> Array:
         return apply_aligner(aligner, X, labels)
 
+    def _take(
+        self,
+        aligner: Any,
+        X: Array,
+        y: Any,
+        labels: np.ndarray | None,
+        ids: np.ndarray | None,
+    ) -> None:
+        """Fit what was taken on all rows, and see how wide it makes them."""
+        self.aligner_ = fit_aligner(aligner, X, y, language=labels, pair_id=ids)
+        first = self._move(self.aligner_, X[:1], None if labels is None else labels[:1])
+        self._n_features_out = int(first.shape[1])
+
+    def _has_policy(self) -> bool:
+        """Whether what was given or taken, or a part of it, deals with unseen languages."""
+        parts = (self, self.aligner_)
+        found = [part.get_params() for part in parts if hasattr(part, "get_params")]
+        return any(
+            name.rpartition("__")[2] == "unseen" and value != "error"
+            for parameters in found
+            for name, value in parameters.items()
+        )
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns: those of X, or the aligner's if it changes the width.
+        """Names of the columns: those that what was taken gives.
+
+        Where it names none, those of X, or, if it changes the width, numbered ones.
 
         Parameters
         ----------
         input_features : sequence of str, optional
         """
         check_is_fitted(self)
-        if isinstance(self.aligner_, (OneToOneFeatureMixin, Pipeline)):
-            return super().get_feature_names_out(input_features)
-        return self.aligner_.get_feature_names_out(input_features)
+        names = super().get_feature_names_out(input_features)
+        try:
+            return self.aligner_.get_feature_names_out(names)
+        except AttributeError:  # of it, or of a step of it
+            if self._n_features_out == len(names):
+                return names
+            own = type(self).__name__.lower()
+            return np.array([f"{own}{i}" for i in range(self._n_features_out)], dtype=object)
 
     def _check(
         self, X: Any, y: Any, language: Any, pair_id: Any
@@ -89,6 +131,12 @@ class JudgedAligner(LanguageTransformer):
         require_choice("objective", self.objective, OBJECTIVES)
         X, labels = self._check_fit(X, language)
         require_finite(X)
+        y = y if y is None or hasattr(y, "shape") else np.asarray(y)
+        if y is not None and tuple(y.shape[:1]) != (X.shape[0],):
+            raise ValueError(
+                f"y has shape {tuple(y.shape)} but X has {X.shape[0]} rows: pass one class a row, "
+                "None or NaN where there is none."
+            )
         ids = None if pair_id is None else check_pair_id(pair_id, X.shape[0])
         self.languages_ = [None] if labels is None else np.unique(labels).tolist()
         if labels is None or len(self.languages_) < 2:
@@ -114,9 +162,10 @@ class JudgedAligner(LanguageTransformer):
                 "X (those of other languages are not looked at; None will do), or choose "
                 "objective='retrieval'."
             )
-        if values.shape != (len(labels),):
+        if values.ndim != 1:
             raise ValueError(
-                f"y has shape {values.shape} but X has {len(labels)} rows: pass one class a row."
+                f"y has shape {values.shape}, several columns: objective='transfer' needs one "
+                "class a row, y of shape (n_samples,)."
             )
         known = values[known_classes(values, labels == self.pivot)]
         kind = type_of_target(known.tolist()) if len(known) else "empty"

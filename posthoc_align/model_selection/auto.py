@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from posthoc_align.align._apply import fit_aligner
 from posthoc_align.align.identity import Identity
 from posthoc_align.model_selection._held_out import HeldOut
 from posthoc_align.model_selection._judged import MEASURED, JudgedAligner
@@ -82,6 +81,10 @@ class AutoAligner(JudgedAligner):
 
     Notes
     -----
+    Every candidate is fitted `n_splits` times and judged as often. The default candidates take
+    about 40 seconds of one core on 12 languages of 1200 translated rows of length 384, nearly all
+    of it for the linear maps; nothing is shown meanwhile. ``candidates_`` has the seconds of each.
+
     Fitted on one language it is the identity. Without ``pair_id`` nothing says which rows
     translate each other. For "retrieval" is then counted how many rows are each other's nearest
     by CSLS; over methods that rank-correlates with weak alignment at 0.7 to 0.9 on the corpora of
@@ -160,7 +163,7 @@ class AutoAligner(JudgedAligner):
             values = self._judge(held, chosen)
             self.choice_ = _first_of_the_best(held, values)
             self.reason_ = self._why(held, values)
-        self.aligner_ = fit_aligner(chosen[self.choice_], X, classes, language=labels, pair_id=ids)
+        self._take(chosen[self.choice_], X, classes, labels, ids)
         return self
 
     def _candidates(self, *, paired: bool) -> dict[str, Any]:

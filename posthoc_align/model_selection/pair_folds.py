@@ -13,7 +13,13 @@ from sklearn.utils.multiclass import type_of_target
 
 from posthoc_align._arrays import labels_to_host
 from posthoc_align.align._parameters import require_number
-from posthoc_align.languages import check_language, check_pair_id, factorize, is_paired
+from posthoc_align.languages import (
+    check_language,
+    check_pair_id,
+    factorize,
+    is_missing,
+    is_paired,
+)
 
 
 class PairGroupKFold(BaseCrossValidator):
@@ -68,7 +74,8 @@ class PairGroupKFold(BaseCrossValidator):
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), optional
-            Classes, which folds then share alike; anything else is ignored.
+            Classes, which folds then share alike, and so rows without one (None or NaN); anything
+            else is ignored.
         groups : array-like of shape (n_samples,), optional
             The pair ids, where `pair_id` is not given.
         language : array-like of shape (n_samples,), optional
@@ -114,7 +121,7 @@ def fold_of_rows(
     ----------
     n_rows, n_splits : int
     y : array-like of shape (n_rows,) or None
-        Spread evenly where it holds classes.
+        Spread evenly where it holds classes; rows without one (None or NaN) as a class by itself.
     language, pair_id : array-like of shape (n_rows,) or None
     random_state : int, RandomState instance or None
 
@@ -159,13 +166,21 @@ def sentences(n_rows: int, pair_id: Any) -> np.ndarray:
 
 
 def _classes(y: Any, n_rows: int) -> np.ndarray:
-    """A number from 0 for each class, or zeros where y holds no classes."""
+    """A number from 1 for each class and 0 for a missing one, or zeros if y holds no classes."""
     values = None if y is None else labels_to_host(y)
     if values is None or values.ndim != 1 or len(values) != n_rows:
         return np.zeros(n_rows, dtype=np.int64)
-    if type_of_target(values) not in ("binary", "multiclass"):
+    known = np.array([not is_missing(value) for value in values.tolist()], dtype=bool)
+    if not known.any() or type_of_target(values[known].tolist()) not in ("binary", "multiclass"):
         return np.zeros(n_rows, dtype=np.int64)
-    return np.unique(values, return_inverse=True)[1]
+    return class_codes(values, known)
+
+
+def class_codes(y: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Classes as numbers from 1, and 0 where none is known."""
+    codes = np.zeros(len(y), dtype=np.int64)
+    codes[known] = 1 + np.unique(y[known].astype(str), return_inverse=True)[1]
+    return codes
 
 
 def check_no_leakage(train: Any, test: Any, pair_id: Any) -> None:
@@ -181,7 +196,7 @@ def check_no_leakage(train: Any, test: Any, pair_id: Any) -> None:
     Raises
     ------
     ValueError
-        Names the ids, or the rows, on both sides.
+        Names the ids, or the rows, on both sides; or there are no pair ids.
 
     Examples
     --------
@@ -190,6 +205,11 @@ def check_no_leakage(train: Any, test: Any, pair_id: Any) -> None:
         ...
     ValueError: 1 of the 1 test rows translate training rows (pair ids [7]): what is measured ...
     """
+    if pair_id is None:
+        raise ValueError(
+            "check_no_leakage got no pair_id: pass the id of each row of the corpus, -1 where a "
+            "row has no translation. Without ids nothing says which rows translate each other."
+        )
     ids = check_pair_id(pair_id, len(pair_id))
     sides = [np.asarray(side) for side in (train, test)]
     here, there = (np.flatnonzero(s) if s.dtype == bool else s.astype(np.int64) for s in sides)

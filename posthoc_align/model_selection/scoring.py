@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -142,8 +143,7 @@ class LanguageScorer:
         float
             Higher is better.
         """
-        while hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
+        estimator = best_of(estimator)
         language = language_of(X, language)
         if self.per_language is None:
             return float(self._score(estimator, X, y, language))
@@ -163,7 +163,7 @@ class LanguageScorer:
         if language is None:
             return self.scorer(estimator, X, y)
         with config_context(enable_metadata_routing=True):
-            return self.scorer(_Told(estimator, language), X, y)
+            return self.scorer(Told(estimator, language), X, y)
 
     def get_metadata_routing(self) -> MetadataRequest:
         """What the scorer asks for: ``language``."""
@@ -180,8 +180,23 @@ def _rows(X: Any, at: np.ndarray) -> Any:
     return [X[i] for i in at] if isinstance(X, list) else X[index_like(at, X)]
 
 
-class _Told:
-    """A fitted estimator whose predictions are made with the language given here."""
+def best_of(estimator: Any) -> Any:
+    """What a fitted search found, of searches within searches too; others as they are."""
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    return estimator
+
+
+class Told:
+    """A fitted estimator whose predictions are made with the language given here.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        Called without a language where neither it nor a step of it takes one.
+    language : array-like of shape (n_samples,)
+        Of the rows that will be read; needs scikit-learn's metadata routing for a pipeline.
+    """
 
     def __init__(self, estimator: Any, language: Any) -> None:
         self._estimator = estimator
@@ -201,7 +216,8 @@ class _Told:
 
 def _takes_language(estimator: Any, method: str) -> bool:
     """Whether an estimator, or a step of it, asks for the language when it predicts."""
-    return bool(get_routing_for_object(estimator).consumes(method, ["language"]))
+    asked = bool(get_routing_for_object(estimator).consumes(method, ["language"]))
+    return asked or "language" in signature(getattr(estimator, method)).parameters
 
 
 def request_of(owner: Any, *names: str) -> MetadataRequest:

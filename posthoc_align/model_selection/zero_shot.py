@@ -84,7 +84,8 @@ class ZeroShotSplit(BaseCrossValidator):
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), optional
-            Classes, which folds then share alike; anything else is ignored.
+            Classes, which folds then share alike, and so rows without one (None or NaN); anything
+            else is ignored.
         groups : array-like of shape (n_samples,), optional
             The language, where `language` is not given.
         language : array-like of shape (n_samples,), optional

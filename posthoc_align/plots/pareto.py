@@ -23,7 +23,7 @@ class ParetoDisplay(Display):
     """Methods as dots: alignment gained to the right, what is kept upwards.
 
     A line joins the methods that none beats in both (the Pareto front): which of them is best
-    depends on what the space is for. Dashed lines mark the identity. Language information counts
+    depends on what the space is for. Dashed lines mark the one to beat. Language information counts
     as kept, since a user may need it; who wants neutral rows reads that panel upside down.
 
     Parameters
@@ -165,7 +165,9 @@ class ParetoDisplay(Display):
                 zorder=4,
             )
         ax.plot(*np.array([at[m] for m in front]).T, color=COLOURS[0], linewidth=1, zorder=1)
-        for value, line in zip(at.get("identity", ()), (ax.axvline, ax.axhline), strict=False):
+        methods = [row["method"] for row in self.rows]
+        beaten = "identity" if "identity" in methods else methods[0]
+        for value, line in zip(at.get(beaten, ()), (ax.axvline, ax.axhline), strict=False):
             line(value, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
         ax.margins(0.1)
         low, high = ax.get_ylim()

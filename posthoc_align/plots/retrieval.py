@@ -43,6 +43,11 @@ class RetrievalDisplay(BeforeAfterDisplay):
     ax_ : Axes
     figure_ : matplotlib.figure.Figure
 
+    Raises
+    ------
+    ValueError
+        If a language has a value before and none after, or the other way round.
+
     Examples
     --------
     >>> display = RetrievalDisplay({"de": 0.4, "sw": 0.1}, {"de": 0.6, "sw": 0.2}).plot()
@@ -59,6 +64,12 @@ class RetrievalDisplay(BeforeAfterDisplay):
         titles: tuple[str, str] = ("before", "after"),
         measure: str = "nearest pivot row is the translation, percent",
     ) -> None:
+        odd = sorted(map(str, before.keys() ^ after.keys()))
+        if odd:
+            raise ValueError(
+                f"The languages {odd} have a value before or after, but not both: pass the same "
+                f"languages in each (before has {list(before)}, after {list(after)})."
+            )
         self.before, self.after, self.intervals = dict(before), dict(after), dict(intervals or {})
         self.titles, self.measure = titles, measure
 

@@ -142,7 +142,7 @@ class SpaceDisplay(BeforeAfterDisplay):
         ]
         languages = _check(spaces, language, pivot, pair_id, projection)
         names, n_rows = np.unique(languages).tolist(), len(languages)
-        labels = check_language(label, n_rows)
+        labels = check_language(label, n_rows, name="label")
         ids = None if pair_id is None else check_pair_id(pair_id, n_rows)
         most = _PER_LANGUAGE if projection == "pca" else max(2, _TSNE_ROWS // len(names))
         shown = np.concatenate([_spread(np.flatnonzero(languages == n), most) for n in names])

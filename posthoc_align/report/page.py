@@ -20,6 +20,7 @@ from posthoc_align.report.verdict import (
     verdict,
     worst_language,
 )
+from posthoc_align.result import ranked
 
 # What a picture is called, and how to read it.
 _CAPTIONS = {
@@ -148,7 +149,8 @@ def _table_row(row: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, A
         key, higher = measure["key"], measure.get("higher_is_better", True)
         value, before = number(row["values"].get(key)), number(base["values"].get(key))
         column = [number(other["values"].get(key)) for other in result["rows"]]
-        known = [v for v in column if v is not None]
+        settings = result.get("settings", {})
+        known = [ranked(key, v, settings) for v in column if v is not None]
         best = (max if higher else min)(known, default=None)
         change = None
         if value is not None and before is not None and row is not base:
@@ -160,7 +162,9 @@ def _table_row(row: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, A
         cells.append(
             {
                 "text": percent(value),
-                "best": value is not None and percent(value) == percent(best) and len(known) > 1,
+                "best": value is not None
+                and percent(ranked(key, value, settings)) == percent(best)
+                and len(known) > 1,
                 "interval": None if ends is None else GAP.join(percent(end) for end in ends),
                 "change": None if change is None else percent(change / 100, sign=True),
                 "better": seen and (moved > 0) == higher,

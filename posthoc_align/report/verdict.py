@@ -59,6 +59,9 @@ def verdict(result: Mapping[str, Any]) -> list[str]:
 def reading(result: Mapping[str, Any]) -> str:
     """Say in a sentence or two what happened to the first measure.
 
+    A method is called best only if some method surely is better than the baseline, where
+    differences have p-values.
+
     Parameters
     ----------
     result : dict
@@ -95,6 +98,16 @@ def reading(result: Mapping[str, Any]) -> str:
             return f"{base['method']} reaches {percent(value)} % on “{title}”."
         return f"No method beats {base['method']} on “{title}”, which reaches {percent(value)} %."
     text = f"{best['method']} is best on “{title}”: {percent(value)} %{_interval(best, key)}"
+    surely = [
+        row
+        for row in others
+        if is_sure(row, key) and _sign(measure) * row["differences"][key]["value"] > 0
+    ]
+    if is_sure(best, key) is False and not surely:
+        text = (
+            f"No method is surely better than {base['method']} on “{title}”. The highest figure is "
+            f"that of {best['method']}: {percent(value)} %{_interval(best, key)}"
+        )
     if before is not None:
         text += f", against {percent(before)} % for {base['method']} ({_change(best, base, key)})"
     worst = worst_language(best, measure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,13 @@ class Report:
         Parameters
         ----------
         path : str or path
+
+        Raises
+        ------
+        ImportError, OSError
+            As :func:`require_page`, before anything is drawn.
         """
+        require_page(path)
         result = self.comparison.to_dict()
         figures, notes = self.figures()
         result["warnings"] = [*result["warnings"], *notes]
@@ -190,3 +197,30 @@ class Report:
         if self.command:
             result["settings"] = {**result["settings"], "command": self.command}
         Path(path).write_text(render_html(result, figures), encoding="utf-8")
+
+
+def require_page(path: str | Path) -> None:
+    """Raise, before long work, unless a page can be drawn and written to the path.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    ImportError
+        If Matplotlib or Jinja2 is not installed.
+    OSError
+        If there is no such folder, or the path is one.
+    """
+    for package, name in (("matplotlib", "Matplotlib"), ("jinja2", "Jinja2")):
+        if find_spec(package) is None:
+            raise ImportError(f'The HTML page needs {name}: pip install "posthoc-align[plots]"')
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name the file of the page in it.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {path.parent} to write {path.name} to (looked in {Path.cwd()}): "
+            "create it first."
+        )

@@ -19,6 +19,8 @@ from posthoc_align import (
     LSAR,
     Anchored,
     Blend,
+    ConsensusAligner,
+    DoNoHarm,
     LanguageCentering,
     LanguageScaling,
     LinearMap,
@@ -201,6 +203,19 @@ def test_labels_of_anchors_without_anchors_are_refused():
     for name in ("language_anchor", "pair_id_anchor"):
         with pytest.raises(ValueError, match="no anchors: pass X_anchor="):
             Anchored(PivotAligner()).fit(X, language=LANGUAGE, **{name: ANCHORS[name]})
+
+
+@pytest.mark.parametrize(
+    "aligner",
+    [PivotAligner(), ConsensusAligner(), DoNoHarm(PivotAligner())],
+    ids=lambda a: type(a).__name__,
+)
+def test_anchors_without_the_ids_an_aligner_needs_are_refused_by_their_own_name(aligner):
+    anchors = {**ANCHORS, "pair_id_anchor": None}
+    with pytest.raises(ValueError, match="X_anchor came without their ids: pass pair_id_anchor="):
+        Anchored(aligner).fit(X, language=LANGUAGE, pair_id=np.arange(N) // 2, **anchors)
+    with pytest.raises(ValueError, match="[Pp]ass pair_id="):  # of rows, where these are fitted on
+        Anchored(aligner).fit(X, language=LANGUAGE)
 
 
 def test_labels_of_another_length_are_refused_by_name():

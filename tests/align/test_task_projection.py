@@ -218,6 +218,39 @@ def test_classes_are_required_of_every_row_and_of_two_kinds():
         TaskProjection().fit(X, ["art"] * 600, language=language)
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_nan_stands_for_every_kind_of_missing_class(missing, as_kind, rows_of):
+    X, y, language, _ = rows_of_a_task()
+    english = language == language[0]
+    marked = np.where(english, y, "?")
+    held = np.array([v if own else missing for v, own in zip(y, english, strict=True)], object)
+    expected = TaskProjection(missing_label="?").fit(as_kind(X), marked, language=language)
+    task = TaskProjection(missing_label=np.nan).fit(as_kind(X), held, language=language)
+    assert task.classes_ == expected.classes_
+    assert task.moments_.keys() == expected.moments_.keys()
+    np.testing.assert_array_equal(task.components_, expected.components_)
+    codes = np.where(english, np.unique(y, return_inverse=True)[1], np.nan)
+    numbers = TaskProjection(missing_label=np.nan).fit(as_kind(X), codes, language=language)
+    np.testing.assert_array_equal(numbers.components_, expected.components_)
+
+
+def test_a_batch_may_be_without_any_class():
+    X, y, language, _ = rows_of_a_task()
+    english = language == language[0]
+    whole = TaskProjection(missing_label=np.nan)
+    whole.fit(X, np.where(english, y, None), language=language)
+    stream = TaskProjection(missing_label=np.nan)
+    stream.partial_fit(X[english], y[english], language=language[english])
+    stream.partial_fit(X[~english], np.full(np.sum(~english), None), language=language[~english])
+    np.testing.assert_allclose(stream.transform(X), whole.transform(X), atol=1e-8)
+
+
+def test_classes_of_several_kinds_are_refused():
+    X, _, language, _ = rows_of_a_task()
+    with pytest.raises(ValueError, match=r"y holds labels of several kinds, \['int', 'str'\]"):
+        TaskProjection().fit(X, [1, "1", 2] * 200, language=language)
+
+
 def test_languages_without_a_class_in_common_cannot_be_told_from_classes():
     X, _, language, _ = rows_of_a_task()
     apart = np.where(language == "en", "u", "v")

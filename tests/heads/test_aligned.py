@@ -213,6 +213,25 @@ def test_an_aligner_that_knows_of_unlabelled_rows_gets_the_labels(task):
     assert model.score(task.X, task.y, language=task.language) > 0.9
 
 
+def test_head_and_aligner_may_both_mark_rows_by_nan(task):
+    by_text = AlignedClassifier(TaskProjection(missing_label=""), missing_label="")
+    expected = by_text.fit(task.X, task.masked, language=task.language).predict_proba(task.X)
+    model = AlignedClassifier(TaskProjection(missing_label=np.nan), missing_label=np.nan)
+    y = np.array([label or None for label in task.masked.tolist()], dtype=object)
+    model.fit(task.X, y, language=task.language)
+    np.testing.assert_array_equal(model.predict_proba(task.X), expected)
+
+
+def test_several_labels_a_row_are_scored_where_all_are_right(task):
+    y = np.column_stack([task.y == "yes", task.y == "no"]).astype(int)
+    model = AlignedClassifier(LanguageCentering(), KNeighborsClassifier())
+    model.fit(task.X, y, language=task.language)
+    wrong = y.copy()
+    wrong[:30, 0] = 1 - wrong[:30, 0]
+    assert model.score(task.X, y, language=task.language) == 1.0
+    assert model.score(task.X, wrong, language=task.language) == 0.75
+
+
 def test_fitting_changes_no_parameter_and_the_model_can_be_copied(task):
     aligner, head = LanguageCentering(), LogisticRegression()
     model = AlignedClassifier(aligner, head, missing_label="")

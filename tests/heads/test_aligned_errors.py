@@ -10,7 +10,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from posthoc_align import (
     AlignedClassifier,
     AlignedRegressor,
+    Anchored,
+    AutoAligner,
     LanguageCentering,
+    PivotAligner,
     TaskProjection,
 )
 
@@ -117,3 +120,74 @@ def test_a_method_the_head_has_not_is_named():
     with pytest.raises(AttributeError, match="no attribute 'decision_function'") as raised:
         _ = AlignedClassifier("passthrough", KNeighborsClassifier()).decision_function
     assert "KNeighborsClassifier, has no decision_function" in str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "y", [[1, "1", 2] * 40, np.array(["no", "yes", 2] * 40, object)], ids=["list", "objects"]
+)
+def test_labels_of_several_kinds_are_refused(y, task):
+    with pytest.raises(ValueError, match=r"several kinds, \['int', 'str'\].*Make them all text or"):
+        AlignedClassifier("passthrough").fit(task.X, y)
+
+
+def test_nan_in_a_list_of_text_is_no_class(task):
+    y = [label or np.nan for label in task.masked.tolist()]
+    with pytest.raises(ValueError, match="NaN or None in 80 rows, first in row 40"):
+        AlignedClassifier("passthrough").fit(task.X, y)
+
+
+@pytest.mark.parametrize("estimator", ["the head", "the aligner"])
+def test_a_marker_that_no_row_can_have_is_refused(estimator, task):
+    def fit(marker, y):
+        if estimator == "the aligner":
+            return TaskProjection(missing_label=marker).fit(task.X, y, language=task.language)
+        return AlignedClassifier("passthrough", missing_label=marker).fit(task.X, y)
+
+    says = "missing_label=-1, but y holds text, .*Mark rows without one by text or NaN"
+    for y in (task.y, task.y.astype(object), task.y.tolist()):
+        with pytest.raises(ValueError, match=says):
+            fit(-1, y)
+    with pytest.raises(ValueError, match="missing_label='', but y holds numbers, .*by a number"):
+        fit("", np.arange(120) % 2)
+    assert list(fit(-1, [label or -1 for label in task.masked.tolist()]).classes_) == ["no", "yes"]
+
+
+def test_weights_of_another_length_are_refused_in_scores_too(fitted, task):
+    regressor = AlignedRegressor("passthrough").fit(task.X, task.target)
+    for model, y, given in (
+        (fitted, task.y, {"language": task.language}),
+        (regressor, task.target, {}),
+    ):
+        with pytest.raises(ValueError, match=r"sample_weight has shape \(3,\) but X has 120 rows"):
+            model.score(task.X, y, sample_weight=[1, 2, 3], **given)
+
+
+@pytest.mark.parametrize(
+    ("aligner", "says"),
+    [
+        ("centring", "'centring' is no aligner: give an estimator with fit and transform, such as"),
+        (LanguageCentering, r"is a class and no aligner yet: give an instance.*Centering\(\)"),
+        (LogisticRegression(), r"LogisticRegression\(\) is no aligner"),
+    ],
+    ids=["name", "class", "classifier"],
+)
+def test_what_is_no_aligner_is_refused(aligner, says, task):
+    given = {"language": task.language}
+    with pytest.raises(TypeError, match=says):
+        AlignedClassifier(aligner).fit(task.X, task.y, **given)
+    with pytest.raises(TypeError, match=says):
+        Anchored(aligner).fit(task.X, **given)
+    with pytest.raises(TypeError, match=says):
+        AutoAligner(candidates={"mine": aligner}).fit(task.X, pair_id=task.pair_id, **given)
+
+
+def test_anchors_without_pair_ids_are_told_apart_from_rows_without_them(task):
+    with pytest.raises(ValueError, match="X_anchor came without their ids: pass pair_id_anchor="):
+        AlignedClassifier(PivotAligner()).fit(
+            task.X,
+            task.y,
+            language=task.language,
+            pair_id=task.pair_id,
+            X_anchor=task.X,
+            language_anchor=task.language,
+        )

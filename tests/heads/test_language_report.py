@@ -6,8 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from posthoc_align import (
     AlignedClassifier,
@@ -128,12 +132,53 @@ def test_f1_is_taken_where_asked_for(model, task):
 
 
 def test_a_pipeline_gets_the_language(task):
-    from sklearn import config_context
-
     pipeline = make_pipeline(LanguageCentering(), LogisticRegression())
     with config_context(enable_metadata_routing=True):
         pipeline.fit(task.X, task.y, language=task.language)
     assert report(pipeline, task).scores.macro.value == 1.0
+
+
+def test_a_pipeline_that_takes_no_language_gets_none(task):
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(task.X, task.y)
+    found = report(pipeline, task).scores.per_language
+    for name, estimate in found.items():
+        own = task.language == name
+        assert estimate.value == pipeline.score(task.X[own], task.y[own])
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "aligned head"])
+def test_of_a_search_the_best_is_reported(kind, task):
+    order = np.random.default_rng(0).permutation(len(task.X))
+    X, y, language = task.X[order], task.masked[order], task.language[order]
+    if kind == "pipeline":
+        y = task.y[order]
+        model, grid = make_pipeline(LanguageCentering(), LogisticRegression()), "logisticregression"
+    else:
+        model = AlignedClassifier(LanguageCentering(), LogisticRegression(), missing_label="")
+        grid = "head"
+    with config_context(enable_metadata_routing=True):
+        search = GridSearchCV(model, {f"{grid}__C": [0.1, 1.0]}, cv=2)
+        search.fit(X, y, language=language)
+    found = LanguageReport.of(
+        search,
+        X,
+        y if kind == "pipeline" else task.y[order],
+        **{"language": language, "pair_id": task.pair_id[order]},
+    )
+    assert found.scores.macro.value == found.scores.source.value == 1.0
+
+
+class Shifted(BaseEstimator):
+    """A model that asks for no metadata, but whose predict takes a language."""
+
+    def predict(self, X, language=None):
+        assert language is not None
+        return np.where(np.asarray(language) == "sw", "yes", "no")
+
+
+def test_a_model_whose_predict_takes_a_language_gets_it(task):
+    found = report(Shifted(), task).scores.per_language
+    assert found["sw"].value == np.mean(task.y[task.language == "sw"] == "yes")
 
 
 def test_a_head_alone_and_a_frame_with_an_index_are_scored_too(model, task):
@@ -160,7 +205,7 @@ def test_tensors_are_reported_as_arrays_are(model, task):
 def test_what_is_missing_is_named(model, task, monkeypatch):
     with pytest.raises(ValueError, match="needs the language of each row: pass language="):
         LanguageReport.of(model, task.X, task.y)
-    with pytest.raises(ValueError, match=r"Unknown pivot 'fr'|'fr' is not"):
+    with pytest.raises(ValueError, match=r"source='fr' is not among the languages.*'de', 'en', 's"):
         report(model, task, source="fr")
     found = report(model, task)
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -145,6 +145,61 @@ def test_a_net_of_skorch_keeps_its_own_options(task):
     assert found.shape == task.target.shape
 
 
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_a_module_of_another_number_of_outputs_is_refused_before_it_is_trained(n_outputs, task):
+    says = rf"answers \(32, {n_outputs}\) to 32 rows; expected is \(32, 2\).*class of module, which"
+    with pytest.raises(ValueError, match=says):
+        AlignedClassifier("passthrough", torch.nn.Linear(6, n_outputs)).fit(task.X, task.y)
+    y = np.column_stack([task.target, task.target])
+    with pytest.raises(ValueError, match=says):
+        AlignedRegressor("passthrough", torch.nn.Linear(6, n_outputs)).fit(task.X, y)
+
+
+def test_a_net_of_another_number_of_outputs_is_refused(task):
+    import skorch
+
+    net = skorch.NeuralNetClassifier(
+        torch.nn.Linear(6, 9),
+        criterion=torch.nn.CrossEntropyLoss,
+        max_epochs=1,
+        train_split=None,
+        verbose=0,
+    )
+    with pytest.raises(ValueError, match="answers 9 probabilities a row, but y has 2 classes"):
+        AlignedClassifier("passthrough", net).fit(task.X, task.y)
+
+
+def test_a_module_of_another_width_is_refused(task):
+    says = "Linear, cannot read aligned rows of 6 columns: .*Give one of 6 inputs and 2 outputs"
+    with pytest.raises(ValueError, match=says):
+        AlignedClassifier("passthrough", torch.nn.Linear(7, 2)).fit(task.X, task.y)
+    lazy = AlignedClassifier(LanguageCentering(), torch.nn.LazyLinear(2))  # takes any width
+    lazy.fit(task.X, task.y, language=task.language)
+    assert lazy.score(task.X, task.y, language=task.language) > 0.95
+
+
+def test_a_fit_on_the_host_sets_the_seed_of_no_gpu(monkeypatch, task):
+    # Before CUDA is first used a seed given to all GPUs would wait for it.
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    AlignedClassifier("passthrough", torch.nn.Linear).fit(task.X, task.y)
+    assert seeded == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_fit_leaves_the_random_state_of_gpus_alone_and_can_be_had_again(device, task):
+    X = torch.as_tensor(task.X, device=device)
+    model = AlignedClassifier("passthrough", Perceptron)
+    torch.cuda.manual_seed_all(5)
+    states = torch.cuda.get_rng_state_all()
+    first = model.fit(X, task.y).predict_proba(X)
+    for before, after in zip(states, torch.cuda.get_rng_state_all(), strict=True):
+        assert torch.equal(before, after)
+    torch.rand(3, device="cuda")
+    torch.testing.assert_close(clone(model).fit(X, task.y).predict_proba(X), first)
+
+
 def test_one_class_is_not_enough(task):
     with pytest.raises(ValueError, match="one class only, 'yes': a head needs two or more"):
         AlignedClassifier("passthrough", torch.nn.Linear).fit(task.X, ["yes"] * len(task.X))

@@ -301,7 +301,22 @@ class TestErrors:
             ([1, 1, 0, 1], [1.0, 0, 1, 0], "r2", r"not defined in \['en'\]: the rows there do not"),
             ([1, 0, 0, 1], [1, 1, 1, 0], "spearman", r"not defined in \['en'\]"),
             ([[0]] * 2 + [[1]] * 2, [[0]] * 4, "f1_micro", r"in \['en'\]: the rows there have no"),
-            ([1, np.nan, 0, 1], [1, 1, 1, 0], None, "y_true is NaN, first in row 1"),
+            (
+                [1, np.nan, 0, 1],
+                [1, 1, 1, 0],
+                None,
+                "y_true is NaN or None in 1 rows, first in row",
+            ),
+            (
+                ["a", None, "b", None],
+                ["a", "b"] * 2,
+                None,
+                "y_true is NaN or None in 2 rows.*row 1",
+            ),
+            (["a", np.nan] * 2, ["a", "b"] * 2, None, "y_true is NaN or None in 2 rows.*Leave out"),
+            ([1, 0, 1, 0], [1, None, 1, 0], None, "y_pred is NaN or None in 1 rows, first in row"),
+            ([1, "1", 2, 2], [1, 1, 2, 2], None, r"y_true holds .* \['int', 'str'\].*all text or"),
+            (np.array(["a", "b"] * 2, object), [1, 0] * 2, None, "text never equals a number"),
         ],
     )
     def test_targets_and_metrics_that_do_not_fit(self, y_true, y_pred, metric, message):
@@ -341,6 +356,25 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"60 rows of pivot 'en' have one class only \(2\)"):
             zero_shot_scores(X, y, language, X, y, language, pivot="en")
 
+    def test_a_missing_label_is_no_wrong_answer(self):
+        X, y, language = topics()
+        names = np.array(["sports", "health", "travel"])[y]
+        gone = np.where(language == "en", names, None)
+        for given, expected in ((gone, names), (names, gone)):
+            which = "y" if given is gone else "y_test"
+            with pytest.raises(ValueError, match=f"^{which} is NaN or None in 120 rows.*row 60"):
+                zero_shot_scores(X, given, language, X, expected, language, pivot="en")
+        with pytest.raises(ValueError, match="y_true is NaN or None in 120 rows, first in row 60"):
+            transfer_scores(gone, names, language, pivot="en")
+
+    def test_labels_as_objects_are_the_labels_they_hold(self):
+        X, y, language = topics()
+        names = np.array(["sports", "health", "travel"])[y]
+        for labels in (names, y):
+            expected = zero_shot_scores(X, labels, language, X, labels, language, pivot="en")
+            held = labels.astype(object)
+            assert zero_shot_scores(X, held, language, X, labels, language, pivot="en") == expected
+
     def test_lengths_that_differ(self):
         X, y, language = topics()
         with pytest.raises(ValueError, match=r"y has shape \(9,\) but there are 180 rows"):
@@ -368,7 +402,7 @@ class TestErrors:
         X, y, language = topics()
         y = y.astype(float)
         y[5] = np.nan
-        with pytest.raises(ValueError, match="y is NaN, first in row 5"):
+        with pytest.raises(ValueError, match="y is NaN or None in 1 rows, first in row 5"):
             zero_shot_scores(X, y, language, X, y, language, pivot="en")
 
     def test_widths_that_differ(self):

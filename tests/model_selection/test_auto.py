@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
@@ -320,3 +321,67 @@ def test_a_pair_that_is_there_twice_is_refused(rotated):
     rotated.pair_id[1] = 0
     with pytest.raises(ValueError, match="Duplicate"):
         fit(rotated)
+
+
+NARROW = {
+    "named by its last step": make_pipeline(PivotAligner(Procrustes()), PCA(5)),
+    "named by none": make_pipeline(
+        PivotAligner(Procrustes()), FunctionTransformer(lambda X: X[:, :5])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_names_of_columns_are_as_many_as_there_are_columns(rotated, name):
+    pytest.importorskip("pandas")
+    aligner = fit(rotated, candidates={name: NARROW[name]})
+    assert aligner.choice_ == name
+    first = "pca0" if name == "named by its last step" else "autoaligner0"
+    assert len(aligner.get_feature_names_out()) == 5
+    frame = aligner.set_output(transform="pandas").transform(rotated.X, language=rotated.language)
+    assert frame.shape == (270, 5)
+    assert frame.columns[0] == first
+
+
+def test_names_of_columns_stay_where_the_width_does(rotated):
+    """Also behind a step that names nothing."""
+    same = make_pipeline(PivotAligner(Procrustes()), FunctionTransformer(lambda X: 2 * X))
+    aligner = fit(rotated, candidates={"same": same})
+    assert aligner.choice_ == "same"
+    assert aligner.get_feature_names_out().tolist() == [f"x{i}" for i in range(8)]
+
+
+@pytest.mark.parametrize("candidates", [CANDIDATES, {}])
+def test_an_unseen_language_is_refused_whatever_was_chosen(rotated, candidates):
+    aligner = fit(rotated, candidates=candidates)
+    assert aligner.choice_ == ("rotation" if candidates else "identity")
+    with pytest.raises(
+        ValueError, match=r"Unseen language \['xx'\].*fitted on \['de', 'en', 'fr'\]"
+    ):
+        aligner.transform(rotated.X[:2], language="xx")
+
+
+def test_a_choice_that_has_a_policy_for_unseen_languages_follows_it(rotated):
+    shift = rotated.language != "de"
+    for name in ("X", "y", "language", "pair_id"):
+        setattr(rotated, name, getattr(rotated, name)[shift])
+    aligner = fit(rotated, candidates={"centring": LanguageCentering(unseen="identity")})
+    assert aligner.choice_ == "centring"
+    assert np.array_equal(aligner.transform(rotated.X[:2], language="xx"), rotated.X[:2])
+
+
+@pytest.mark.parametrize("objective", ["retrieval", "transfer"])
+def test_a_y_of_another_length_is_refused(rotated, objective):
+    rotated.y = rotated.y[:100]
+    with pytest.raises(
+        ValueError, match=r"y has shape \(100,\) but X has 270 rows: pass one class"
+    ):
+        fit(rotated, objective=objective)
+
+
+def test_several_columns_of_y_are_no_classes_for_transfer(rotated):
+    rotated.y = np.column_stack([rotated.y, rotated.y])
+    with pytest.raises(
+        ValueError, match=r"y has shape \(270, 2\), several columns.*one class a row"
+    ):
+        fit(rotated, objective="transfer")

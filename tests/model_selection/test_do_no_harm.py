@@ -185,3 +185,13 @@ def test_without_translations_harm_cannot_be_judged(rotated):
 def test_of_one_language_it_is_the_aligner():
     X = np.array([[0.0, 1.0], [2.0, 3.0]])
     assert np.array_equal(DoNoHarm(LanguageCentering()).fit_transform(X), [[-1, -1], [1, 1]])
+
+
+def test_an_unseen_language_is_refused_also_where_nothing_is_aligned(rotated):
+    ruin = FunctionTransformer(lambda X: np.ones_like(X) + 1e-3 * X[:, :1])
+    gate = fit_quietly(DoNoHarm(ruin), rotated)
+    assert isinstance(gate.aligner_, Identity)
+    with pytest.raises(ValueError, match=r"Unseen language \['xx'\]"):
+        gate.transform(rotated.X[:2], language="xx")
+    gate = fit_quietly(DoNoHarm(LanguageCentering(unseen="global")), rotated)
+    assert gate.transform(rotated.X[:2], language="xx").shape == (2, 8)

@@ -8,7 +8,9 @@ import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, cross_val_score
+from sklearn.pipeline import make_pipeline
 
+from posthoc_align import LanguageCentering
 from posthoc_align.model_selection import PairGroupKFold, check_no_leakage
 
 LANGUAGES = np.repeat(["de", "en", "fr"], 60)
@@ -131,3 +133,43 @@ def test_leaving_out_a_language_leaves_its_translations_in():
         assert len(np.unique(LANGUAGES[test])) == 1
         with pytest.raises(ValueError, match="60 of the 60 test rows"):
             check_no_leakage(train, test, PAIRS)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+@pytest.mark.parametrize("kind", [float, str])
+def test_rows_without_a_class_are_spread_like_a_class(missing, kind):
+    """Labelled is the pivot alone, as a corpus often is: every fold has its share of classes."""
+    y = CLASSES.astype(kind).astype(object)
+    y[LANGUAGES != "en"] = missing
+    if kind is float:
+        y = y.astype(float)
+    for _, test in PairGroupKFold(10).split(X, y, pair_id=PAIRS, language=LANGUAGES):
+        here = test[LANGUAGES[test] == "en"]
+        assert np.bincount(CLASSES[here]).tolist() == [3, 2, 1]
+    without = np.full(180, missing, dtype=object)
+    assert len(list(PairGroupKFold(3).split(X, without, pair_id=PAIRS))) == 3
+
+
+def test_the_check_without_pair_ids_says_what_to_pass():
+    with pytest.raises(ValueError, match="check_no_leakage got no pair_id: pass the id of each"):
+        check_no_leakage([0], [1], None)
+
+
+def test_folds_that_hold_out_a_whole_language_name_the_cure():
+    """Rows ordered by language, cut into as many folds unshuffled; by sentence they go through."""
+    rows = np.random.default_rng(0).normal(size=(180, 2))
+    model = make_pipeline(LanguageCentering(), LogisticRegression())
+    given = {"params": {"language": LANGUAGES, "pair_id": PAIRS}, "error_score": "raise"}
+    with sklearn.config_context(enable_metadata_routing=True):
+        with pytest.raises(ValueError, match="Unseen language .*shuffle them, or split by PairGr"):
+            cross_val_score(
+                model,
+                rows,
+                CLASSES,
+                cv=KFold(3),
+                params={"language": LANGUAGES},
+                error_score="raise",
+            )
+        assert np.isfinite(
+            cross_val_score(model, rows, CLASSES, cv=PairGroupKFold(3), **given)
+        ).all()

@@ -46,6 +46,14 @@ def test_translations_of_training_rows_are_refused_and_folds_hold_them_out():
     assert np.array_equal(np.sort(np.concatenate(tested)), np.flatnonzero(LANGUAGES != "en"))
 
 
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_labels_of_the_source_alone_will_do(missing):
+    y = np.where(LANGUAGES == "en", PAIRS % 2, -1).astype(object)
+    y[y == -1] = missing
+    for train, _ in ZeroShotSplit(n_splits=4).split(X, y, language=LANGUAGES, pair_id=PAIRS):
+        assert 7 <= sum(y[train]) <= 8  # of 15 training rows, half of either class
+
+
 def test_unpaired_corpora_need_no_folds():
     splits = list(ZeroShotSplit().split(X, language=LANGUAGES, pair_id=np.full(60, -1)))
     assert len(splits) == 2
