@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import posthoc_align
+from posthoc_align import extract_command
 
 EXAMPLES = """examples:
   posthoc-align demo
@@ -78,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the page (default: %(default)s)",
     )
     report.set_defaults(run=_report)
+
+    extract = commands.add_parser("extract", help=extract_command.HELP)
+    extract_command.add_arguments(extract)
+    extract.set_defaults(run=extract_command.run)
+
     for command in (demo, compare, report):
         command.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser

@@ -189,3 +189,13 @@ def test_labels_that_are_numbers_are_refused_by_name(folder, capsys):
     labels = ["--labels", str(folder / "topics.npy")]
     assert compare(folder, *files(folder), "--pivot", "en", *labels) == 1
     assert "label holds ['float']" in capsys.readouterr().err
+
+
+def test_extract_shows_examples_and_names_what_is_missing(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["extract", "--help"])
+    assert end.value.code == 0
+    assert "posthoc-align extract path/to/model" in capsys.readouterr().out
+    nowhere = tmp_path / "nowhere.txt"
+    assert main(["extract", "model", str(nowhere), "--output", str(tmp_path / "store")]) == 1
+    assert "nowhere.txt" in capsys.readouterr().err

@@ -33,7 +33,7 @@ FLOORS = {
         "resampling",
     ),
     5: ("comparison", "_held_out", "_outcomes", "result", "layer_profile", "report", "plots"),
-    6: ("cli", "__main__"),
+    6: ("cli", "extract_command", "__main__"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

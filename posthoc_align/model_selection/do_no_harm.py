@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import Tags, get_tags
 
 from posthoc_align._arrays import Array, index_like
-from posthoc_align.align._apply import apply_aligner
+from posthoc_align.align._apply import apply_aligner, require_aligner
 from posthoc_align.align.identity import Identity
 from posthoc_align.metrics import Estimate
 from posthoc_align.model_selection._held_out import HeldOut
@@ -136,6 +136,7 @@ class DoNoHarm(JudgedAligner):
             Rows of different languages with the same id translate each other; -1 or None marks
             rows without a translation.
         """
+        require_aligner(self.aligner)
         X, labels, classes, ids = self._check(X, y, language, pair_id)
         self.gains_, self.harmed_, self.routes_ = {}, {}, {}
         aligner = self.aligner

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from posthoc_align import extract_command as command
 from posthoc_align.embedding_store import EmbeddingStore
-from posthoc_align.extract import Encoder, command, write_store
+from posthoc_align.extract import Encoder, write_store
 
 pytestmark = pytest.mark.extract
 

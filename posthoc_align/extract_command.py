@@ -66,9 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     arguments : argparse.Namespace
         As :func:`add_arguments` declares them.
     """
-    from posthoc_align.extract._encoder import Encoder
-    from posthoc_align.extract._run import write_store
-    from posthoc_align.extract.texts import read_texts
+    from posthoc_align.extract import Encoder, read_texts, write_store
 
     given = arguments.language
     corpus = read_texts(arguments.files, language=given[0] if given and len(given) == 1 else given)
