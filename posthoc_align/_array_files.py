@@ -12,7 +12,7 @@ import math
 import os
 import secrets
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -195,13 +195,13 @@ def map_tensor(path: Path, key: str) -> Array:
     return np.memmap(path, _SAFETENSORS[kind], "r", 8 + header + begin, shape)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put data in place as a whole or not at all, and let it outlive a loss of power."""
+def write_whole(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Put data, or what a function writes, in place as a whole or not at all, and make it last."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     file = part.open("xb")
     try:
         with file:
-            file.write(data)
+            data(file) if callable(data) else file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

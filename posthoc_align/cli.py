@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import posthoc_align
-from posthoc_align import extract_command
+from posthoc_align import extract_command, model_command
 
 EXAMPLES = """examples:
   posthoc-align demo
@@ -80,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(run=_report)
 
+    for command in (compare, report):
+        _add_split(command)
+    model_command.add_commands(commands, _corpus_command)
+
     extract = commands.add_parser("extract", help=extract_command.HELP)
     extract_command.add_arguments(extract)
     extract.set_defaults(run=extract_command.run)
@@ -110,6 +114,10 @@ def _corpus_command(commands: Any, name: str, text: str) -> argparse.ArgumentPar
     command.add_argument(
         "--labels", type=Path, help="task labels, one a pair or one a row (.npy, .npz, .txt, .csv)"
     )
+    return command
+
+
+def _add_split(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--test-size",
         type=float,
@@ -117,7 +125,6 @@ def _corpus_command(commands: Any, name: str, text: str) -> argparse.ArgumentPar
         help="share of the pairs held out when the table names no split (default: %(default)s)",
     )
     command.add_argument("--seed", type=int, default=0, help="of that split (default: %(default)s)")
-    return command
 
 
 def _demo(arguments: argparse.Namespace) -> None:

@@ -33,7 +33,7 @@ FLOORS = {
         "resampling",
     ),
     5: ("comparison", "_held_out", "_outcomes", "result", "layer_profile", "report", "plots"),
-    6: ("cli", "extract_command", "__main__"),
+    6: ("cli", "extract_command", "model_command", "__main__"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
@@ -44,7 +44,7 @@ HOMES = {
     "mteb": {"encoders.py"},
     "skorch": {"heads/_torch.py"},
     "onnx": {"export/onnx_graph.py"},
-    "faiss": {"export/faiss_index.py"},
+    "faiss": {"export/faiss_index.py", "model_command.py"},
     "transformers": {"extract/_models.py"},
     "pyarrow": {"extract/texts.py"},
     "dask": set(),
