@@ -22,6 +22,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     return report
 
 
+@pytest.fixture
+def own_score_is_told() -> None:
+    """For tests of folds and searches that leave scoring to the estimator's own ``score``."""
+    import sklearn
+    from sklearn.utils.fixes import parse_version
+
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        pytest.skip("scikit-learn before 1.8 hands no metadata to an estimator's own score")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of data that cannot be bundled, found through POSTHOC_ALIGN_DATA."""

@@ -441,6 +441,7 @@ def test_fit_transform_inside_a_pipeline_keeps_the_language():
             make_pipeline(Forgetful(), LogisticRegression()).fit(X, Y, language=LANGUAGE)
 
 
+@pytest.mark.usefixtures("own_score_is_told")
 def test_folds_that_score_by_the_pipeline_itself_get_the_language():
     with config_context(enable_metadata_routing=True):
         scores = cross_val_score(

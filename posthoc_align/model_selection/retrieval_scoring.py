@@ -55,8 +55,9 @@ def make_retrieval_scorer(*, pivot: Any = "en", score: str = "cosine") -> Retrie
     ...     scoring=make_retrieval_scorer(),
     ... )
     >>> with sklearn.config_context(enable_metadata_routing=True):
-    ...     search.fit(X, language=["en"] * 30 + ["de"] * 30, pair_id=[*range(30)] * 2).best_score_
-    np.float64(1.0)
+    ...     found = search.fit(X, language=["en"] * 30 + ["de"] * 30, pair_id=[*range(30)] * 2)
+    >>> float(found.best_score_)
+    1.0
     """
     require_choice("score", score, ("cosine", "csls"))
     return RetrievalScorer(pivot, score)

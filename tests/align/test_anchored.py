@@ -168,6 +168,7 @@ class Watched(LanguageCentering):
         return super().fit(X, y, language=language)
 
 
+@pytest.mark.usefixtures("own_score_is_told")
 @pytest.mark.parametrize("wrap", [True, False], ids=["in a tuple", "bare"])
 def test_folds_cut_bare_anchors_as_long_as_x_and_leave_a_tuple_whole(wrap):
     Watched.seen.clear()

@@ -183,6 +183,7 @@ def test_routing_delivers_the_language_where_scikit_learn_s_own_freezing_loses_i
             lost.fit(X, Y, language=LANGUAGE)
 
 
+@pytest.mark.usefixtures("own_score_is_told")
 def test_what_the_estimator_s_fit_takes_may_be_passed_on_as_before():
     ids = np.repeat(np.arange(N // 2), 2)
     inner = PivotAligner().fit(X, language=LANGUAGE, pair_id=ids)
@@ -197,6 +198,7 @@ def test_what_the_estimator_s_fit_takes_may_be_passed_on_as_before():
     assert np.mean(scores) > 0.5
 
 
+@pytest.mark.usefixtures("own_score_is_told")
 def test_a_search_over_the_head_never_fits_it():
     inner = fitted()
     before = inner.means_.copy()

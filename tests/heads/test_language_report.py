@@ -146,6 +146,7 @@ def test_a_pipeline_that_takes_no_language_gets_none(task):
         assert estimate.value == pipeline.score(task.X[own], task.y[own])
 
 
+@pytest.mark.usefixtures("own_score_is_told")
 @pytest.mark.parametrize("kind", ["pipeline", "aligned head"])
 def test_of_a_search_the_best_is_reported(kind, task):
     order = np.random.default_rng(0).permutation(len(task.X))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
@@ -76,8 +78,9 @@ def test_the_interval_agrees_with_the_peer_of_scipy():
 
     values = np.random.default_rng(1).exponential(size=60)
     found = bootstrap(values, n_resamples=4000)
+    seed = "rng" if "rng" in signature(stats.bootstrap).parameters else "random_state"
     peer = stats.bootstrap(
-        (values,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(0)
+        (values,), np.mean, n_resamples=4000, method="BCa", **{seed: np.random.default_rng(0)}
     ).confidence_interval
     width = peer.high - peer.low
     # Both draw at random: quantiles of 4000 resamples.

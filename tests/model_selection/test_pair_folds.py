@@ -155,6 +155,7 @@ def test_the_check_without_pair_ids_says_what_to_pass():
         check_no_leakage([0], [1], None)
 
 
+@pytest.mark.usefixtures("own_score_is_told")
 def test_folds_that_hold_out_a_whole_language_name_the_cure():
     """Rows ordered by language, cut into as many folds unshuffled; by sentence they go through."""
     rows = np.random.default_rng(0).normal(size=(180, 2))

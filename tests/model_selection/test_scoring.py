@@ -54,7 +54,7 @@ def test_language_reaches_predict_where_a_string_scorer_loses_it():
         cross_val_score(model(), X, y, scoring="accuracy", **given)
 
 
-@pytest.mark.usefixtures("routing")
+@pytest.mark.usefixtures("routing", "own_score_is_told")
 def test_each_name_gives_what_the_scorer_of_that_name_gives_when_told():
     """Against the default scoring, which does route, and against metrics by hand."""
     X, y, language = planted()
