@@ -97,7 +97,7 @@ def _label_array(path: Path) -> np.ndarray:
         return np.ndarray(shape, dtype, data)
     except (Refused, PermissionError, MemoryError):
         raise
-    except Exception as error:  # as in read_embeddings
+    except Exception as error:  # damaged bytes break parsers in ways no list of types covers
         raise unreadable(path, error) from error
 
 

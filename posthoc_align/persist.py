@@ -194,7 +194,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
                     "posthoc_align.store.read_embeddings; a model file is written by "
                     "posthoc_align.save(model, path)."
                 )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())  # the handle is no mapping: it cannot be iterated itself
+            return metadata, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, TypeError) as error:  # TypeError: a type that NumPy has not
         raise Refused(
             f"{path} is not a complete model file ({error}). Copy or write it again with "

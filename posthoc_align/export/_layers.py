@@ -1,4 +1,8 @@
-"""Layers of torch; this file is imported only where a module is made."""
+"""Layers of torch; this file is imported only where a module is made.
+
+Its classes need torch as it is opened, and TorchScript needs them at the top of a file. So it alone
+imports torch up here, and ``tests/test_layers.py`` has it imported inside functions only.
+"""
 
 from __future__ import annotations
 

@@ -163,10 +163,12 @@ class AlignedHead(BaseEstimator):
         return clone(self.head)
 
     def _default_head(self, X: Array) -> Any:
-        raise NotImplementedError
+        """The head where none is given."""
+        raise NotImplementedError(f"{type(self).__name__} must define _default_head.")
 
     def _torch_head(self, head: Any) -> TorchHead:
-        raise NotImplementedError
+        """A module of torch as a head."""
+        raise NotImplementedError(f"{type(self).__name__} must define _torch_head.")
 
     def _scored(self, X: Any, y: Any, language: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         """Labels, predictions and weights of the labelled rows, on the host."""

@@ -163,6 +163,7 @@ def main_axes(
         k = min(rank, int(np.searchsorted(shares, n_components)) + 1)
     elif n_components is not None:
         try:
+            # index() is what tells a whole number from a float, which the type admits as a share
             k = 0 if isinstance(n_components, bool) else operator.index(n_components)  # type: ignore[arg-type]
         except TypeError:
             k = 0

@@ -189,8 +189,8 @@ def is_sure(row: Mapping[str, Any], key: str) -> bool | None:
 def interval(row: Mapping[str, Any], key: str) -> tuple[float, float] | None:
     """Return the ends of the interval of a value, if it has one."""
     ends = (row.get("intervals") or {}).get(key)
-    known = [number(end) for end in ends or ()]
-    return (known[0], known[1]) if len(known) == 2 and None not in known else None  # type: ignore[return-value]
+    known = [found for end in ends or () if (found := number(end)) is not None]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def number(value: Any) -> float | None:
