@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from inspect import Parameter, signature
 from typing import Any
 
 from posthoc_align._arrays import Array, namespace
-from posthoc_align.align._apply import apply_aligner
+from posthoc_align.align._apply import apply_aligner, hears_language
 from posthoc_align.languages import check_language
 from posthoc_align.linalg import unit_block
 
@@ -202,7 +201,7 @@ class AlignedEncoder:
 
     def _language_of(self, inputs: Any, task: Any, subset: str | None) -> Any:
         """A label, or one label a text, or None where nobody says."""
-        if not _takes_language(self.aligner):
+        if not hears_language(self.aligner):
             return None
         told = self.language
         if isinstance(told, Mapping) or callable(told):
@@ -290,14 +289,6 @@ def _look_up(table: Mapping[str, Any], texts: Sequence[str]) -> list[Any]:
             f"first {missing[0]!r}: add them, or pass a function of texts."
         )
     return [table[text] for text in texts]
-
-
-def _takes_language(aligner: Any) -> bool:
-    """Whether transform has a place for the language: a map between two spaces has none."""
-    parameters = signature(aligner.transform).parameters
-    return "language" in parameters or any(
-        parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
 
 
 def _depends_on_language(aligner: Any) -> bool:

@@ -82,13 +82,18 @@ def apply_aligner(aligner: Any, X: Array, language: Any = None) -> Array:
 
 def call_aligner(aligner: Any, method: str, X: Array, language: Any = None) -> Array:
     """Call a method of a fitted aligner on rows, with their language where it takes one."""
-    takes = any(
+    known = {"language": language} if hears_language(aligner, method) else {}
+    with _routing(aligner):
+        return getattr(aligner, method)(X, **known)
+
+
+def hears_language(aligner: Any, method: str = "transform") -> bool:
+    """Whether a method of an aligner, or of a step of a pipeline, has a place for the language."""
+    return any(
         "language" in inspect.signature(getattr(step, method)).parameters
         for step in _steps(aligner)
         if hasattr(step, method)
     )
-    with _routing(aligner):
-        return getattr(aligner, method)(X, **({"language": language} if takes else {}))
 
 
 def takes_language(aligner: Any) -> bool:

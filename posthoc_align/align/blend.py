@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any, ClassVar, Self
 
 from sklearn.base import clone
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from posthoc_align._arrays import Array, cast_like, check_rows, check_target, upcast
 from posthoc_align._blocks import map_rows
 from posthoc_align.align._affine import apply_pieces
+from posthoc_align.align._apply import call_aligner
 from posthoc_align.align._base import LanguageTransformer, as_array
 from posthoc_align.align._map import explained_variance
 from posthoc_align.align._parameters import require_share
@@ -150,7 +150,7 @@ class Blend(LanguageTransformer):
         require_share("strength", self.strength)
         language = self._labels_of(X, language)
         X = check_rows(self, X)
-        full = as_array(self.estimator_.transform(upcast(X), **self._labels(language)))
+        full = as_array(call_aligner(self.estimator_, "transform", upcast(X), language))
         if full.shape[1] != X.shape[1]:
             raise ValueError(
                 f"{type(self.estimator_).__name__} maps {X.shape[1]} features to {full.shape[1]}: "
@@ -195,7 +195,7 @@ class Blend(LanguageTransformer):
         if not hasattr(self.estimator_, "_pieces"):
             if self.strength == 1 and hasattr(self.estimator_, "inverse_transform"):
                 language = self._labels_of(X, language)
-                return self.estimator_.inverse_transform(X, **self._labels(language))
+                return call_aligner(self.estimator_, "inverse_transform", X, language)
             raise ValueError(
                 f"{type(self.estimator_).__name__} is not affine, so that its blend has no closed "
                 "inverse. Keep what it takes away: decompose(X) gives both parts."
@@ -204,11 +204,6 @@ class Blend(LanguageTransformer):
         self._require_seen(unknown, "Only fitted languages can be put back.")
         pieces = [piece.blend(self.strength).inverse() for piece in self.estimator_._pieces()]
         return apply_pieces(pieces, codes, X)
-
-    def _labels(self, language: Any) -> dict[str, Any]:
-        """The keyword for the estimator: maps know of no languages."""
-        known = "language" in signature(self.estimator_.transform).parameters
-        return {"language": language} if known else {}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from sklearn.preprocessing import Normalizer
 from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align.align import Anchored, FrozenAligner
+from posthoc_align.align._apply import apply_aligner, hears_language
 from posthoc_align.align._routed import RoutedAligner
 from posthoc_align.align.recipe import FittedRecipe
 from posthoc_align.model_selection._judged import JudgedAligner
@@ -240,14 +240,12 @@ def _probed(model: Any, language: Any, width: int) -> AffineStep:
             f"{type(model).__name__} transforms nothing: export the aligner inside it, "
             "such as classifier.aligner_."
         )
-    known = {}
-    if "language" in inspect.signature(model.transform).parameters:
-        depends = getattr(model, "requires_language", True)
-        known["language"] = _fitted_label(model, language) if depends else None
+    asks = hears_language(model) and getattr(model, "requires_language", True)
+    label = _fitted_label(model, language) if asks else None
     others = np.random.default_rng(0).normal(size=(8, width)) * np.logspace(-1, 2, 8)[:, None]
     rows = np.vstack([np.zeros((1, width)), np.eye(width), others])
     try:
-        made = np.asarray(model.transform(rows, **known))
+        made = np.asarray(apply_aligner(model, rows, label))
     except ValueError as error:
         raise _not_affine(model, f"it refuses the origin: {error}") from error
     step = AffineStep(made[1 : width + 1] - made[0], made[0])

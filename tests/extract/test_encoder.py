@@ -220,8 +220,9 @@ def test_a_batch_too_large_is_halved_and_said(models, sentences, monkeypatch):
 def test_a_text_too_large_is_an_error(models, sentences, monkeypatch):
     encoder = Encoder(models("bert"), batch_size=1, device="cpu")
     out_of_memory_above(encoder, monkeypatch, 0)
-    with pytest.raises(MemoryError, match=r"single text of \d+ tokens \(row 4\).*max_length"):
-        encoder.encode(sentences)
+    longest = f"{sentences[4]} {sentences[0]}"  # longest texts go first
+    with pytest.raises(MemoryError, match=r"single text of \d+ tokens \(row 7\).*max_length"):
+        encoder.encode([*sentences, longest])
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory():
