@@ -13,7 +13,8 @@ from sklearn.base import clone
 
 from posthoc_align import AlignedClassifier, AlignedRegressor, LanguageCentering
 
-pytestmark = pytest.mark.slow  # a fit takes some 300 steps
+# Fits take some 300 steps; skorch, which wraps the module, is in no other extra.
+pytestmark = [pytest.mark.slow, pytest.mark.extras]
 
 
 @pytest.fixture(autouse=True)

@@ -1,31 +1,17 @@
-"""Each method against what one would otherwise install: ``python benchmarks/peers.py [work ...]``.
+"""Our work against what one would otherwise install.
 
-A contestant runs in a process of its own on the same float32 rows: several fits, of which the
-least time counts, and the peak of memory that the first takes. Prints a Markdown table; `ours /
-theirs` below 1 means less. Peers: scipy, scikit-learn, POT, concept-erasure, cca-zoo (``pip install
--e ".[peers]"``) and the published recipe of VecMap in plain NumPy.
+Peers: scipy, scikit-learn, POT, concept-erasure, cca-zoo (``pip install -e ".[peers]"``) and the
+published recipe of VecMap in plain NumPy.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import importlib
-import importlib.util
-import multiprocessing
-import threading
-import time
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import psutil
+from _measure import Job, Work
 
 import posthoc_align as pa
-
-MB = 2**20
-Job = Callable[[], Any]
 
 
 def pair(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +33,7 @@ def many(rows: int, width: int, languages: int) -> tuple[np.ndarray, np.ndarray]
     return x.astype(np.float32), codes
 
 
-def erase() -> dict[str, Job]:
+def erase(device: str) -> dict[str, Job]:
     x, codes = many(5000, 384, 12)
 
     def theirs() -> None:
@@ -61,7 +47,7 @@ def erase() -> dict[str, Job]:
     return {"LEACE": lambda: pa.LEACE().fit(x, language=codes), "concept-erasure": theirs}
 
 
-def rotate() -> dict[str, Job]:
+def rotate(device: str) -> dict[str, Job]:
     x, y = pair(200_000, 384)
 
     def theirs() -> None:
@@ -72,7 +58,7 @@ def rotate() -> dict[str, Job]:
     return {"Procrustes": lambda: pa.Procrustes().fit(x, y), "scipy orthogonal_procrustes": theirs}
 
 
-def correlate() -> dict[str, Job]:
+def correlate(device: str) -> dict[str, Job]:
     x, y = pair(10_000, 64)
 
     def sklearn() -> None:
@@ -89,7 +75,7 @@ def correlate() -> dict[str, Job]:
     return {"CCAMap": lambda: ours.fit(x, y), "scikit-learn CCA": sklearn, "cca-zoo CCA": zoo}
 
 
-def covary() -> dict[str, Job]:
+def covary(device: str) -> dict[str, Job]:
     x, y = pair(10_000, 128)
 
     def sklearn() -> None:
@@ -101,7 +87,7 @@ def covary() -> dict[str, Job]:
     return {"CCAMap, no whitening": lambda: ours.fit(x, y), "scikit-learn PLSSVD": sklearn}
 
 
-def vecmap() -> dict[str, Job]:
+def vecmap(device: str) -> dict[str, Job]:
     x, y = pair(5000, 300)
 
     def whitening(rows: np.ndarray) -> np.ndarray:
@@ -124,7 +110,7 @@ def vecmap() -> dict[str, Job]:
     return {"CCAMap, supervised, both sides moved": ours, "VecMap's recipe in NumPy": theirs}
 
 
-def gaussian() -> dict[str, Job]:
+def gaussian(device: str) -> dict[str, Job]:
     x, codes = many(20_000, 256, 2)
 
     def theirs() -> None:
@@ -139,7 +125,7 @@ def gaussian() -> dict[str, Job]:
     }
 
 
-def exact() -> dict[str, Job]:
+def exact(device: str) -> dict[str, Job]:
     x, y = pair(3000, 128)
 
     def theirs() -> None:
@@ -151,7 +137,7 @@ def exact() -> dict[str, Job]:
     return {"TransportMap, exact": lambda: ours.fit(x, y), "ot.da.EMDTransport": theirs}
 
 
-def consensus() -> dict[str, Job]:
+def consensus(device: str) -> dict[str, Job]:
     x, _ = pair(4000, 128)
     rng = np.random.default_rng(1)
     views = [(x + 0.3 * rng.normal(size=x.shape)).astype(np.float32) for _ in range(8)]
@@ -171,83 +157,59 @@ def consensus() -> dict[str, Job]:
     }
 
 
+def clouds(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two samples of one shape with a decaying spectrum, the second turned a little and moved."""
+    rng = np.random.default_rng(0)
+    spread = np.arange(1, width + 1) ** -0.5
+    turn = np.linalg.qr(np.eye(width) + 0.02 * rng.normal(size=(width, width)))[0]
+    x = rng.normal(size=(rows, width)) * spread
+    y = (rng.normal(size=(rows, width)) * spread) @ turn + 0.1
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def entropic(device: str) -> dict[str, Job]:
+    """One regularisation and one tolerance for all: `reg` counts in mean costs, as ours does."""
+    import ot
+    import torch
+
+    reg, tol = 0.1, 1e-4  # share of misplaced mass
+    x, y = clouds(5000, 256)
+    mean_cost = float(x.var(axis=0).sum() + y.var(axis=0).sum())
+    mean_cost += float(np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2))
+    # POT's classes are given the norm of the error that implies this share.
+    options = {"reg_e": reg * mean_cost, "max_iter": 1000, "tol": tol / len(x) ** 0.5}
+    tensors = torch.from_numpy(x), torch.from_numpy(y)
+    return {
+        "TransportMap": lambda: pa.TransportMap(reg=reg, tol=tol).fit(x, y),
+        "ot.da.SinkhornTransport": lambda: ot.da.SinkhornTransport(**options).fit(Xs=x, Xt=y),
+        "ot.da.SinkhornTransport, torch tensors": lambda: ot.da.SinkhornTransport(**options).fit(
+            Xs=tensors[0], Xt=tensors[1]
+        ),
+    }
+
+
+def misplaced(fitted: Any) -> str:
+    """The share of mass that a plan leaves in the wrong place."""
+    from posthoc_align.align.transport import transport_plan
+
+    plan = getattr(fitted, "coupling_", None)
+    if plan is None:
+        plan = transport_plan(*clouds(5000, 256), reg=fitted.reg, tol=fitted.tol)
+    plan = np.asarray(plan)
+    error = np.abs(plan.sum(axis=0, dtype=np.float64) - 1 / plan.shape[1]).sum()
+    return f"misplaces {error:.0e}"
+
+
 WORK = {
-    "erase": (erase, "erase the language, 12 x 5000 rows of 384"),
-    "rotate": (rotate, "rotate, 200,000 pairs of 384"),
-    "correlate": (correlate, "8 canonical variates, 10,000 pairs of 64"),
-    "covary": (covary, "32 directions of covariance, 10,000 pairs of 128"),
-    "vecmap": (vecmap, "VecMap supervised, 5000 pairs of 300"),
-    "gaussian": (gaussian, "Gaussian transport, 2 x 20,000 rows of 256"),
-    "exact": (exact, "exact transport, 3000 onto 3000 rows of 128"),
-    "consensus": (consensus, "multi-set CCA, 8 languages of 4000 rows of 128"),
+    "erase": Work("erase the language, 12 x 5000 rows of 384", erase, turns=3),
+    "rotate": Work("rotate, 200,000 pairs of 384", rotate, turns=3),
+    "correlate": Work("8 canonical variates, 10,000 pairs of 64", correlate, turns=3),
+    "covary": Work("32 directions of covariance, 10,000 pairs of 128", covary, turns=3),
+    "vecmap": Work("VecMap supervised, 5000 pairs of 300", vecmap, turns=3),
+    "gaussian": Work("Gaussian transport, 2 x 20,000 rows of 256", gaussian, turns=3),
+    "exact": Work("exact transport, 3000 onto 3000 rows of 128", exact, turns=3),
+    "consensus": Work("multi-set CCA, 8 languages of 4000 rows of 128", consensus, turns=3),
+    "entropic": Work(
+        "entropic transport, 5000 onto 5000 rows of 256", entropic, 0.5, misplaced, turns=3
+    ),
 }
-
-
-def measure(work: str, who: str, repeat: int, results: multiprocessing.Queue) -> None:
-    warnings.simplefilter("ignore")
-    job = WORK[work][0]()[who]
-    _warm_up()
-    grown, seconds = peak_growth(job), []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        job()
-        seconds.append(time.perf_counter() - start)
-    results.put((min(seconds), max(grown, MB) / MB))
-
-
-def peak_growth(job: Job) -> float:
-    """Most bytes of main memory that a job takes beyond what the process held before it."""
-    process, done = psutil.Process(), threading.Event()
-    gc.collect()
-    before = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.001):
-            peak = max(peak, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    job()
-    done.set()
-    watcher.join()
-    return peak - before
-
-
-def _warm_up() -> None:
-    """Import what contestants import, and start the thread pools, before the clock."""
-    for name in ("torch", "ot", "scipy.linalg", "sklearn.cross_decomposition"):
-        importlib.import_module(name)
-    for name in ("concept_erasure", "cca_zoo.linear"):
-        if importlib.util.find_spec(name.split(".")[0]) is not None:
-            importlib.import_module(name)
-    x, y = pair(64, 4)
-    pa.Procrustes().fit(x, y)
-    np.linalg.svd(x.T @ y)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", nargs="*", help=f"some of {', '.join(WORK)}; all by default")
-    parser.add_argument("--repeat", type=int, default=3)
-    arguments = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    print("| work | | seconds | memory | ours / theirs, time | memory |")
-    print("|---|---|---:|---:|---:|---:|")
-    for work in arguments.work or WORK:
-        found = {}
-        for who in WORK[work][0]():
-            results = context.Queue()
-            process = context.Process(target=measure, args=(work, who, arguments.repeat, results))
-            process.start()
-            process.join()
-            found[who] = results.get() if process.exitcode == 0 else (float("nan"),) * 2
-        ours = next(iter(found.values()))
-        for who, (seconds, memory) in found.items():
-            first = WORK[work][1] if who == next(iter(found)) else ""
-            ratios = " | " if first else f"{ours[0] / seconds:.2f} | {ours[1] / memory:.2f}"
-            print(f"| {first} | {who} | {seconds:.2f} | {memory:.0f} MB | {ratios} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
