@@ -6,11 +6,14 @@ Every other room of the package receives two-dimensional arrays that went throug
 
 Kinds: NumPy arrays (memory-mapped ones are read block by block), torch tensors on any device.
 Types: float64 is computed in float64; float32, float16 and bfloat16 are computed in float32
-and handed back in the type they came in.
+and handed back in the type they came in. How precisely float32 products run is left to torch's
+own setting, which is never touched: TF32 is off unless ``torch.set_float32_matmul_precision`` was
+called, and what is then computed is only as precise as TF32.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -271,6 +274,19 @@ def zeros_on(X: Array, shape: tuple[int, ...]) -> Array:
     return xp.zeros(shape, dtype=xp.float64, **({"device": X.device} if is_tensor(X) else {}))
 
 
+def summary_on(value: np.ndarray, device: str) -> Array | None:
+    """A small summary as a float64 tensor on a torch device; None if that cannot hold it.
+
+    For work that the host can do as well: moments may have come from another machine.
+    """
+    import torch
+
+    try:
+        return torch.tensor(value, dtype=torch.float64, device=device)
+    except (RuntimeError, AssertionError, TypeError):  # no such device, no CUDA, no float64
+        return None
+
+
 def to_host(value: Array) -> np.ndarray:
     """A small summary as a float64 NumPy array. Never call it on rows of X."""
     if is_tensor(value):
@@ -325,6 +341,25 @@ def largest_at(block: Array, k: int) -> tuple[Array, Array]:
 def labels_to_host(values: Any) -> np.ndarray:
     """Return class labels as a NumPy array of their own type."""
     return values.detach().cpu().numpy() if is_tensor(values) else np.asarray(values)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice; torch's CPU allocator says so in words."""
+    said = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or "out of memory" in said
+        or ("defaultcpuallocator" in said and "allocate memory" in said)
+    )
+
+
+def release_memory(X: Array) -> None:
+    """Give back what torch keeps in reserve on X's device."""
+    gc.collect()  # after an error is gone, and with it what its frames held on to
+    if not on_host(X):
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def available_memory(X: Array) -> int:

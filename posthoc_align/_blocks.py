@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from posthoc_align._arrays import (
     cast_like,
     empty_like_rows,
     index_like,
+    is_out_of_memory,
     like,
     namespace,
     on_host,
+    release_memory,
     upcast,
 )
 
@@ -119,11 +122,74 @@ def map_rows(
         If X holds NaN or infinity, or the answer does not fit into X's type.
     """
     out = empty_like_rows(X, X.shape[1] if width is None else width)
-    for rows in blocks(X, target=target):
+
+    def work(rows: slice) -> None:
         with silent():
             block = function(upcast(X[rows]), rows)
         _store(block, out, rows, X)
+
+    in_blocks(work, X, target=target)
     return out
+
+
+def in_blocks(work: Callable[[slice], None], X: Array, *, target: int = CACHE_BLOCK) -> None:
+    """Call `work` on one slice of rows after the other; on smaller ones where memory runs out.
+
+    Parameters
+    ----------
+    work : callable
+        May be called again on parts of the rows that it ran out of memory on.
+    X : array of shape (n_samples, n_features)
+    target : int
+        Bytes of a block.
+
+    Raises
+    ------
+    MemoryError
+        If memory does not suffice for a single row.
+
+    Warns
+    -----
+    UserWarning
+        For each halving.
+    """
+    step = X.shape[0]
+    for whole in blocks(X, target=target):
+        start = whole.start
+        while start < whole.stop:
+            rows = slice(start, min(start + step, whole.stop))
+            if _done(work, rows):
+                start = rows.stop
+                continue
+            step = _half(rows.stop - rows.start, X)
+
+
+def _done(work: Callable[[slice], None], rows: slice) -> bool:
+    """Whether the work was done, as opposed to out of memory."""
+    try:
+        work(rows)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _half(n_rows: int, X: Array) -> int:
+    """Half of a block that was too large; what torch kept in reserve is free again."""
+    release_memory(X)
+    if n_rows == 1:
+        raise MemoryError(
+            f"Out of memory on a single row of {X.shape[1]} columns. Free memory where X lies "
+            "(other arrays, other processes), or pass X elsewhere, such as X.cpu()."
+        )
+    warnings.warn(
+        f"Out of memory on a block of {n_rows} rows: going on with blocks of {n_rows // 2}. Free "
+        "memory where X lies, or pass fewer rows at once.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return n_rows // 2
 
 
 def route_rows(functions: list[Callable[[Array], Array]], codes: np.ndarray, X: Array) -> Array:
@@ -143,7 +209,8 @@ def route_rows(functions: list[Callable[[Array], Array]], codes: np.ndarray, X: 
         fit into X's type.
     """
     out = empty_like_rows(X, X.shape[1])
-    for rows in blocks(X, target=ROUTED_BLOCK):
+
+    def work(rows: slice) -> None:
         here = codes[rows]
         for code in np.unique(here).tolist():
             at = rows.start + np.flatnonzero(here == code)
@@ -154,6 +221,8 @@ def route_rows(functions: list[Callable[[Array], Array]], codes: np.ndarray, X: 
             except BadRow as bad:
                 raise BadRow(int(at[bad.row]), bad.text) from None
             _store(block, out, place, X)
+
+    in_blocks(work, X, target=ROUTED_BLOCK)
     return out
 
 
@@ -185,6 +254,7 @@ class Runs:
 
     def __init__(self, codes: np.ndarray) -> None:
         self.codes = codes
+        self._there: Array | None = None
         self._run = np.cumsum(np.diff(codes, prepend=codes[:1]) != 0, dtype=np.int32)
 
     @property
@@ -195,6 +265,12 @@ class Runs:
     def single(self, rows: slice) -> bool:
         """Whether the rows are of one code."""
         return bool(self._run[rows.start] == self._run[rows.stop - 1])
+
+    def there(self, X: Array) -> Array:
+        """The codes where X lies: one upload, and none where every block is of a single code."""
+        if self._there is None:
+            self._there = index_like(self.codes, X)
+        return self._there
 
     def present(self, rows: slice) -> np.ndarray:
         """The distinct codes of the rows."""
@@ -208,11 +284,11 @@ def gather(table: Array, codes: np.ndarray | Runs, X: Array) -> Callable[[slice]
     A block of one language gets a single row to broadcast, which saves the gathered copy.
     """
     runs = codes if isinstance(codes, Runs) else Runs(codes)
-    on_device, codes_there = like(table, X), index_like(runs.codes, X)
+    on_device = like(table, X)
 
     def rows_of(rows: slice) -> Array:
         if runs.single(rows):
             return on_device[int(runs.codes[rows.start])][None, :]
-        return on_device[codes_there[rows]]
+        return on_device[runs.there(X)[rows]]
 
     return rows_of

@@ -123,7 +123,12 @@ def _plain(labels: np.ndarray, name: str) -> np.ndarray:
     if kinds <= {str, np.str_}:
         return labels.astype(str)
     if kinds <= {int, np.int64, np.int32} and kinds:
-        return labels.astype(np.int64)
+        try:
+            return labels.astype(np.int64)
+        except OverflowError:
+            raise ValueError(
+                f"{name} holds integers of more than 64 bits: pass them as str."
+            ) from None
     missing = [i for i, v in enumerate(labels.tolist()) if is_missing(v)]
     if missing:
         raise ValueError(

@@ -125,6 +125,16 @@ class LanguageMoments(Mapping[Label, Moments]):
     parts: dict[Label, Moments] = field(default_factory=dict)
     within: np.ndarray | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Keys beside values: skops keeps dicts of text and numbers alone, and None is a label."""
+        values = vars(self) | {"parts": list(self.parts.values())}
+        return values | {"labels": list(self.parts)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        parts = dict(zip(state.pop("labels"), state.pop("parts"), strict=True))
+        self.__dict__.update(state, parts=parts)
+
     @classmethod
     def of(
         cls, X: Array, language: np.ndarray | None = None, *, second: Second = "none"
@@ -212,14 +222,13 @@ def _grouped(
     squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
     scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
     within = zeros_on(X, (d, d)) if second == "within" else None
-    codes_there = index_like(codes, X)
     # Shuffled languages cost a product a block; products are worth it only if they are large.
     products = second in ("full", "within") or runs.count > len(codes) // 100
     for rows in blocks(X, target=PRODUCT_BLOCK if products else CACHE_BLOCK):
         block = upcast(X[rows]) - shift_of(rows)
         present = runs.present(rows)
         at = index_like(present, X)
-        add = column_sums if len(present) == 1 else _sums_of(codes_there[rows], at, block)
+        add = column_sums if len(present) == 1 else _sums_of(runs.there(X)[rows], at, block)
         sums[at] += xp.astype(add(block), xp.float64)
         if squares is not None:
             squares[at] += xp.astype(add(block * block), xp.float64)
@@ -227,7 +236,7 @@ def _grouped(
             within += block.T @ block
         if scatters is not None:
             for group in present.tolist():
-                part = block if len(present) == 1 else block[codes_there[rows] == group]
+                part = block if len(present) == 1 else block[runs.there(X)[rows] == group]
                 scatters[group] += part.T @ part
     total = to_host(sums)
     if not np.all(np.isfinite(total)) or (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from posthoc_align._arrays import (
     Array,
     column_sums,
     namespace,
+    on_host,
     resolution,
     to_host,
     upcast,
@@ -38,6 +39,9 @@ class PairMoments:
         Kept only where a solver needs them: each costs as much as `cross`.
     weight : float, optional
         Sum of the pairs' weights; None: each weighs 1.
+    device : str, optional
+        Where the rows lay, if not in main memory: what is costly to solve is solved there, if
+        such a device is there. No result depends on it beyond rounding.
     """
 
     count: int
@@ -50,6 +54,7 @@ class PairMoments:
     scatter_x: np.ndarray | None = None
     scatter_y: np.ndarray | None = None
     weight: float | None = None
+    device: str | None = None
 
     @classmethod
     @silent()
@@ -71,7 +76,7 @@ class PairMoments:
         scatter, scatter_y : bool, default=False
             Also keep the scatter of X, and that of Y.
         weight : array of shape (n_samples,), optional
-            How many times each pair counts, from :func:`posthoc_align._arrays.check_weight`.
+            How many times each pair counts, as ``posthoc_align._arrays.check_weight`` has it.
         """
         xp = namespace(X)
         wide = X if X.shape[1] >= Y.shape[1] else Y
@@ -117,6 +122,7 @@ class PairMoments:
             scatter_x=None if xx is None else to_host(xx) - n * np.outer(delta_x, delta_x),
             scatter_y=None if yy is None else to_host(yy) - n * np.outer(delta_y, delta_y),
             weight=None if weight is None else n,
+            device=None if on_host(X) else str(X.device),
         )
 
     @property
@@ -148,22 +154,21 @@ class PairMoments:
             scatter_x=merge(self.scatter_x, other.scatter_x, between * np.outer(delta_x, delta_x)),
             scatter_y=merge(self.scatter_y, other.scatter_y, between * np.outer(delta_y, delta_y)),
             weight=n if weighted else None,
+            device=self.device if self.device == other.device else None,
         )
 
     def uncentred(self) -> PairMoments:
         """The same sums about the origin instead of the means; the means read zero."""
         n, mean_x, mean_y = self.total, self.mean_x, self.mean_y
-        return PairMoments(
-            count=self.count,
+        return replace(
+            self,
             mean_x=np.zeros_like(mean_x),
             mean_y=np.zeros_like(mean_y),
             cross=self.cross + n * np.outer(mean_x, mean_y),
             square_x=self.square_x + n * float(mean_x @ mean_x),
             square_y=self.square_y + n * float(mean_y @ mean_y),
-            eps=self.eps,
             scatter_x=merge(self.scatter_x, np.zeros(()), n * np.outer(mean_x, mean_x)),
             scatter_y=merge(self.scatter_y, np.zeros(()), n * np.outer(mean_y, mean_y)),
-            weight=self.weight,
         )
 
 

@@ -3,8 +3,8 @@
 Language transformers: ``centering``, ``scaling``, ``whitening``, ``gaussian_transport``, ``lir``,
 ``subspace_shift``, ``lsar``, ``leace``, ``inlp``, ``language_axes``, ``all_but_the_top``,
 ``cluster_isotropy``, ``task_projection``, ``concept_whitening``.
-Maps between two spaces: ``procrustes``, ``linear_map``, ``cca``, ``contrastive``; without pairs
-``transport``, ``wasserstein_procrustes``, ``adversarial``.
+Maps between two spaces: ``procrustes``, ``linear_map``, ``migration``, ``cca``, ``contrastive``;
+without pairs ``transport``, ``wasserstein_procrustes``, ``adversarial``.
 Aligners of many languages: ``pivot``, ``shared``, ``consensus``, ``self_learning``.
 Around them: ``anchored``, ``blend``, ``frozen``, ``identity``, ``layerwise``,
 ``layer_mixing``, ``meta_embedding``.
@@ -32,6 +32,7 @@ from posthoc_align.align.linear_map import LinearMap
 from posthoc_align.align.lir import LIR
 from posthoc_align.align.lsar import LSAR
 from posthoc_align.align.meta_embedding import MetaEmbedding
+from posthoc_align.align.migration import MigrationMap
 from posthoc_align.align.pivot import PivotAligner
 from posthoc_align.align.procrustes import Procrustes
 from posthoc_align.align.scaling import LanguageScaling
@@ -69,6 +70,7 @@ __all__ = [
     "Layerwise",
     "LinearMap",
     "MetaEmbedding",
+    "MigrationMap",
     "PivotAligner",
     "Procrustes",
     "SelfLearningAligner",

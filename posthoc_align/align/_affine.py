@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from posthoc_align._arrays import Array, check_rows, index_like, like, upcast
+from posthoc_align._arrays import Array, check_rows, index_like, upcast
 from posthoc_align._blocks import route_rows
 from posthoc_align.align._base import UNSEEN, MomentTransformer, require_rows
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align._parameters import require_choice
 from posthoc_align.languages import check_language
 from posthoc_align.moments import LanguageMoments, Moments, Second
@@ -41,8 +42,9 @@ class Affine:
 
     def on(self, X: Array) -> Callable[[Array], Array]:
         """The map of blocks of X, with its tables where X lies."""
-        source, target = like(self.source, X), like(self.target, X)
-        factors = [like(factor, X) for factor in self.factors]
+        source, target, *factors = tables_on(
+            self, X, lambda: (self.source, self.target, *self.factors)
+        )
         return lambda block: reduce(lambda x, factor: x @ factor, factors, block - source) + target
 
     def blend(self, strength: float) -> Affine:
@@ -89,11 +91,13 @@ class Removal:
 
     def on(self, X: Array) -> Callable[[Array], Array]:
         """The map of blocks of X, with its tables where X lies."""
-        drop, back = like(self.drop, X), like(self.back, X)
-        offset = like(self.origin @ self.drop, X)
-        if self.shift is None:
+        given = () if self.shift is None else (self.shift,)
+        drop, back, offset, *rest = tables_on(
+            self, X, lambda: (self.drop, self.back, self.origin @ self.drop, *given)
+        )
+        if not rest:
             return lambda block: block - (block @ drop - offset) @ back
-        shift = like(self.shift, X)
+        shift = rest[0]
         return lambda block: block - (block @ drop - offset) @ back + shift
 
     def blend(self, strength: float) -> Removal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +15,6 @@ from posthoc_align._arrays import (
     check_rows,
     check_target,
     check_weight,
-    like,
     namespace,
     to_host,
     upcast,
@@ -23,6 +23,7 @@ from posthoc_align._arrays import (
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks, map_rows
 from posthoc_align.align._affine import Affine
 from posthoc_align.align._base import MomentFitted, as_array
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.pair_moments import PairMoments
 
 
@@ -67,7 +68,9 @@ class SpaceMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         """
         check_is_fitted(self)
         X = check_rows(self, X)
-        return _affine(X, self.mean_in_, self.matrix_, self.mean_out_)
+        return affine_rows(
+            self, X, lambda: (self.mean_in_, self.matrix_, self.mean_out_), use="transform"
+        )
 
     def inverse_transform(self, y: Any) -> Array:
         """Map rows of the target space back.
@@ -84,7 +87,12 @@ class SpaceMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         check_is_fitted(self)
         y = check_rows(None, y, name="y")
         self._require_out_width(y)
-        return _affine(y, self.mean_out_, self._inverse_matrix(), self.mean_in_)
+        return affine_rows(
+            self,
+            y,
+            lambda: (self.mean_out_, self._inverse_matrix(), self.mean_in_),
+            use="inverse_transform",
+        )
 
     def _inverse_matrix(self) -> np.ndarray:
         return np.linalg.pinv(self.matrix_)
@@ -173,10 +181,21 @@ class PairedMap(MomentFitted, SpaceMap):
             )
 
 
-def _affine(X: Array, before: np.ndarray, matrix: np.ndarray, after: np.ndarray) -> Array:
-    """(x - before) W + after, with the shifts folded into one."""
-    weight, shift = like(matrix, X), like(after - before @ matrix, X)
-    return map_rows(lambda x, _: x @ weight + shift, X, width=matrix.shape[1], target=PRODUCT_BLOCK)
+def affine_rows(
+    owner: SpaceMap,
+    X: Array,
+    make: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    use: str,
+) -> Array:
+    """(x - before) W + after, with the shifts folded into one; `make` gives before, W and after."""
+
+    def folded() -> tuple[np.ndarray, np.ndarray]:
+        before, matrix, after = make()
+        return matrix, after - before @ matrix
+
+    weight, shift = tables_on(owner, X, folded, use=use)
+    return map_rows(lambda x, _: x @ weight + shift, X, width=weight.shape[1], target=PRODUCT_BLOCK)
 
 
 def explained_variance(y: Array, predicted: Array) -> float:

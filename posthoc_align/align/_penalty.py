@@ -60,13 +60,17 @@ class Ridge:
 
     def solve(self, penalty: float) -> np.ndarray:
         """W; where X has no scatter it is P."""
-        if penalty > 0:
+        scatter = scatter_of(self.moments)
+        # Rounding may make eigenvalues that are zero negative, by at most this.
+        noise = len(scatter) * self.moments.eps * float(np.trace(scatter))
+        if penalty > (noise if self.metric is None else 0):
             metric = np.eye(len(self.prior)) if self.metric is None else self.metric
-            inner = scatter_of(self.moments) + penalty * metric
+            inner = scatter + penalty * metric
             return self.prior + linalg.solve(inner, self.missing, assume_a="pos")
         values, vectors = self.basis
         seen = slice(len(values) - self.rank, None)
-        return self.prior + vectors[:, seen] @ (self.target[seen] / values[seen][:, None])
+        shrunk = self.target[seen] / (values[seen] + penalty)[:, None]
+        return self.prior + vectors[:, seen] @ shrunk
 
 
 def best_penalty(

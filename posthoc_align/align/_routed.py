@@ -23,6 +23,21 @@ class RoutedAligner(LanguageTransformer):
     maps_: dict[Any, Any]
     recipes_: dict[Any, FittedRecipe]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Keys beside values: skops keeps dicts of text and numbers alone, and None is a label."""
+        state = super().__getstate__()
+        recipes = state.get("recipes_")
+        if isinstance(recipes, dict):
+            state = {**state, "recipes_": {"labels": list(recipes), "of": list(recipes.values())}}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        recipes = state.get("recipes_")
+        if isinstance(recipes, dict):
+            of = dict(zip(recipes["labels"], recipes["of"], strict=True))
+            state = {**state, "recipes_": of}
+        super().__setstate__(state)
+
     def transform(self, X: Any, *, language: Any = None) -> Array:
         """Map rows into the common space.
 

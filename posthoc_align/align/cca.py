@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from posthoc_align._arrays import Array, check_rows
 from posthoc_align.align._affine import Affine
 from posthoc_align.align._cca_steps import Side, Steps, resolve_steps
-from posthoc_align.align._map import PairedMap, _affine, explained_variance
+from posthoc_align.align._map import PairedMap, affine_rows, explained_variance
 from posthoc_align.align._parameters import require_int, require_number
 from posthoc_align.linalg import (
     fix_signs,
@@ -263,7 +263,12 @@ class CCAMap(PairedMap):
         check_is_fitted(self)
         y = check_rows(None, y, name="y")
         self._require_target_width(y)
-        return _affine(y, self.target_mean_, self.target_matrix_, self.mean_out_)
+        return affine_rows(
+            self,
+            y,
+            lambda: (self.target_mean_, self.target_matrix_, self.mean_out_),
+            use="transform_target",
+        )
 
     def onto_target(self) -> Affine:
         """Both sides folded into one map from the source onto the target as it is."""
@@ -286,7 +291,9 @@ class CCAMap(PairedMap):
         check_is_fitted(self)
         X, y = self._check_pairs(X, y)
         self._require_target_width(y)
-        mapped = _affine(X, self.mean_in_, self.onto_target_, self.target_mean_)
+        mapped = affine_rows(
+            self, X, lambda: (self.mean_in_, self.onto_target_, self.target_mean_), use="score"
+        )
         return explained_variance(y, mapped)
 
     def _require_target_width(self, y: Array) -> None:

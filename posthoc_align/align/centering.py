@@ -12,6 +12,7 @@ from posthoc_align._blocks import gather, map_rows
 from posthoc_align.align._affine import Affine, unseen_moments
 from posthoc_align.align._base import UNSEEN, MomentTransformer, known_labels, require_rows
 from posthoc_align.align._cells import cell_moments
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align._parameters import require_choice
 from posthoc_align.languages import check_language
 from posthoc_align.linalg import check_shrinkage
@@ -228,14 +229,18 @@ class LanguageCentering(MomentTransformer):
         X, codes, unknown = self._check_transform(X, language)
         means = self._with_unseen(self.means_, X, codes, unknown)
         codes = np.minimum(codes, len(means) - 1)
-        offset = gather(means - self._targets(means, unknown), codes, X)
+        table = means - self._targets(means, unknown)
+        if not unknown:
+            table = tables_on(self, X, lambda: (table,))[0]
+        offset = gather(table, codes, X)
         return map_rows(lambda x, rows: x - offset(rows), X)
 
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Put the language back: x + mean of its language - anchor. Parameters as in transform."""
         X, codes, unknown = self._check_transform(X, language)
         self._require_seen(unknown, "Only fitted languages can be put back.")
-        offset = gather(self.means_ - self.anchor_, codes, X)
+        table = tables_on(self, X, lambda: (self.means_ - self.anchor_,), use="inverse_transform")
+        offset = gather(table[0], codes, X)
         return map_rows(lambda x, rows: x + offset(rows), X)
 
     def _pieces(self) -> list[Affine]:

@@ -22,6 +22,7 @@ from posthoc_align._arrays import (
 from posthoc_align._blocks import PRODUCT_BLOCK, blocks, require_finite, silent
 from posthoc_align.align._affine import Removal, apply_pieces
 from posthoc_align.align._base import LanguageTransformer
+from posthoc_align.align._on_device import kept, tables_on
 from posthoc_align.align._parameters import require_number
 from posthoc_align.align.all_but_the_top import principal_axes, wanted_components
 from posthoc_align.moments import LanguageMoments, Moments
@@ -182,12 +183,16 @@ class ClusterIsotropy(LanguageTransformer):
             Of X's kind, type and device.
         """
         X = self._check_alike(X, language)
-        codes, _ = _nearest(X, self.cluster_centers_)  # of no meaning for rows refused below
-        pieces = [
+        tables = tables_on(self, X, lambda: _tables(self.cluster_centers_), use="nearest")
+        codes, _ = _nearest_by(tables, X)  # of no meaning for rows refused below
+        return apply_pieces(kept(self, X, self._pieces, use="transform"), codes, X)
+
+    def _pieces(self) -> list[Removal]:
+        """What is done to the rows of each cluster."""
+        return [
             Removal(mean, axes.T, axes, -mean)
             for mean, axes in zip(self.cluster_centers_, self.components_, strict=True)
         ]
-        return apply_pieces(pieces, codes, X)
 
 
 def _lloyd(
@@ -249,10 +254,18 @@ def _seeds(X: Array, n_clusters: int, rng: np.random.RandomState) -> np.ndarray:
 
 def _nearest(X: Array, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest centroid of each row and its squared distance, found where X lies."""
-    xp, middle = namespace(X), centres.mean(axis=0)
+    return _nearest_by([like(table, X) for table in _tables(centres)], X)
+
+
+def _tables(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Their middle, the centroids about it in columns, and half their squared distances to it."""
+    middle = centres.mean(axis=0)
     around = centres - middle  # so that nothing cancels far from the origin
-    shift, table = like(middle, X), like(around.T, X)
-    half = like(np.sum(around**2, axis=1) / 2, X)
+    return middle, around.T, np.sum(around**2, axis=1) / 2
+
+
+def _nearest_by(tables: list[Array], X: Array) -> tuple[np.ndarray, np.ndarray]:
+    xp, (shift, table, half) = namespace(X), tables
     codes, distances = [], []
     for rows in blocks(X, target=PRODUCT_BLOCK):
         with silent():

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from posthoc_align._arrays import Array, check_rows, index_like, like, namespace, to_host, upcast
 from posthoc_align._blocks import map_rows, require_finite
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align._parameters import require_number
 from posthoc_align.align._training.losses import softmax_loss, unit
 from posthoc_align.align.layerwise import layer_columns
@@ -268,7 +269,7 @@ class LayerMixing(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_language(language, X.shape[0])
         if len(self.weights_) == 1:
             return map_rows(lambda x, _: x, X)
-        weights = like(self.weights_ / self.norms_, X)
+        weights = tables_on(self, X, lambda: (self.weights_ / self.norms_,))[0]
         columns = layer_columns(self.n_features_in_, len(weights))
 
         def mix(x: Array, _: slice) -> Array:

@@ -10,6 +10,7 @@ from posthoc_align._arrays import Array
 from posthoc_align.align._affine import Affine, AffineTransformer, Piece, Removal, apply_pieces
 from posthoc_align.align._base import require_rows
 from posthoc_align.align._means import axes_of_means
+from posthoc_align.align._on_device import kept
 from posthoc_align.align._parameters import require_choice
 from posthoc_align.linalg import EPS, check_shrinkage, inverse_root, shrunk_covariance
 from posthoc_align.moments import Second, scatter_of
@@ -166,7 +167,7 @@ class LEACE(AffineTransformer):
         if not self.requires_language:
             return super().transform(X, language=language)
         X, codes = self._check_known(X, language)
-        return apply_pieces(self._pieces(), codes, X)
+        return apply_pieces(kept(self, X, self._pieces, use="transform"), codes, X)
 
     def inverse_transform(self, X: Any, *, language: Any = None) -> Array:
         """Put the language back, which only the oracle form can. Parameters as in transform.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from posthoc_align.align._map import PairedMap
-from posthoc_align.linalg import nearest_isometry
+from posthoc_align.linalg import isometry_by_products, nearest_isometry
+from posthoc_align.pair_moments import PairMoments
 
 
 class Procrustes(PairedMap):
@@ -15,7 +16,8 @@ class Procrustes(PairedMap):
 
     Solves :math:`\min_{R,\,s}\sum_i\lVert s\,(x_i-\bar x)R-(y_i-\bar y)\rVert^2` over orthogonal
     :math:`R`, from moments alone: one product ``X.T @ y`` and one d x d singular value
-    decomposition; memory is O(d^2), not O(n d).
+    decomposition; memory is O(d^2), not O(n d). Of rows on a GPU R is found there too, by products
+    (scaled Newton-Schulz), where the cross-scatter has full rank and 256 or more columns.
 
     Parameters
     ----------
@@ -35,7 +37,8 @@ class Procrustes(PairedMap):
     scale_ : float, unitless
     mean_in_, mean_out_ : ndarray of shape (n_features_in,), (n_features_out,)
     singular_values_ : ndarray of shape (min(n_features_in, n_features_out),)
-        Of the cross-scatter; where they vanish R is not determined by the data.
+        Of the cross-scatter; where they vanish R is not determined by the data. Where R was found
+        without them they are computed when first asked for.
     matrix_ : ndarray of shape (n_features_in, n_features_out)
         ``scale_ * rotation_``, the linear part of the map.
     moments_ : PairMoments
@@ -93,18 +96,33 @@ class Procrustes(PairedMap):
 
     def _solve(self) -> None:
         self._require_pairs(self.moments_)
-        moments = self.moments_ if self.center else self.moments_.uncentred()
-        self.rotation_, self.singular_values_ = nearest_isometry(
-            moments.cross,
-            eps=moments.eps,
-            max_rank=moments.count - int(self.center),
-            reflection=self.reflection,
-        )
+        moments = self._centred_moments()
+        given: Any = {
+            "eps": moments.eps,
+            "max_rank": moments.count - int(self.center),
+            "reflection": self.reflection,
+        }
+        found = None
+        if moments.device is not None:
+            found = isometry_by_products(moments.cross, moments.device, **given)
+        if found is None:
+            found, self.singular_values_ = nearest_isometry(moments.cross, **given)
+        self.rotation_ = found
         self.scale_ = 1.0
         if self.scale and moments.square_x > 0:
             # trace(R' cross), which is the sum of singular values unless R was kept from mirroring
             self.scale_ = float(np.sum(self.rotation_ * moments.cross)) / moments.square_x
         self.mean_in_, self.mean_out_ = moments.mean_x, moments.mean_y
+
+    def _centred_moments(self) -> PairMoments:
+        return self.moments_ if self.center else self.moments_.uncentred()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "singular_values_" and {"rotation_", "moments_"} <= vars(self).keys():
+            cross = self._centred_moments().cross
+            self.singular_values_ = np.linalg.svd(cross, compute_uv=False)
+            return self.singular_values_
+        return super().__getattr__(name)
 
     @property
     def matrix_(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from posthoc_align._arrays import Array, like
 from posthoc_align._blocks import map_rows
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 
@@ -93,7 +94,7 @@ class FittedRecipe:
 
     def apply(self, X: Array) -> Array:
         """Run the steps with the fitted means on rows of the same language."""
-        means = iter(self.means)
+        means = iter(tables_on(self, X, lambda: self.means))
         for step in self.steps:
             X = _subtract(X, next(means)) if step == "center" else unit_rows(X)
         return X
@@ -108,6 +109,6 @@ def _fit_step(step: str, X: Array, done: list[str], means: list[np.ndarray]) -> 
     return _subtract(X, means[-1])
 
 
-def _subtract(X: Array, mean: np.ndarray) -> Array:
+def _subtract(X: Array, mean: Array) -> Array:
     offset = like(mean, X)
     return map_rows(lambda x, _: x - offset, X)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from posthoc_align._arrays import Array
-from posthoc_align._blocks import gather, map_rows
+from posthoc_align._blocks import Runs, gather, map_rows
 from posthoc_align.align._affine import Affine, unseen_moments
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align.centering import LanguageCentering
 from posthoc_align.moments import LanguageMoments, Moments, Second
 
@@ -62,7 +64,7 @@ class LanguageScaling(LanguageCentering):
     References
     ----------
     .. [1] W. Zhao, S. Eger, J. Bjerva, I. Augenstein, "Inducing Language-Agnostic Multilingual
-       Representations", *SEM 2021.
+       Representations", \*SEM 2021.
     .. [2] R. Opgen-Rhein, K. Strimmer, "Accurate Ranking of Differentially Expressed Genes by a
        Distribution-Free Shrinkage Approach", Stat. Appl. Genet. Mol. Biol. 6 (2007).
 
@@ -137,7 +139,8 @@ class LanguageScaling(LanguageCentering):
         if unknown and self.unseen == "identity":
             factors[-1] = 1.0
         codes = np.minimum(codes, len(means) - 1)
-        return _affine(X, codes, means, factors, self._targets(means, unknown))
+        tables = means, factors, self._targets(means, unknown)
+        return _affine(X, codes, tables if unknown else tables_on(self, X, lambda: tables))
 
     def _pieces(self) -> list[Affine]:
         """What is done to rows of each of ``languages_``."""
@@ -152,14 +155,14 @@ class LanguageScaling(LanguageCentering):
         X, codes, unknown = self._check_transform(X, language)
         self._require_seen(unknown, "Only fitted languages can be put back.")
         source = np.broadcast_to(self.anchor_, self.means_.shape)
-        return _affine(X, codes, source, self.scales_ / self.anchor_scale_, self.means_)
+        tables = source, self.scales_ / self.anchor_scale_, self.means_
+        return _affine(X, codes, tables_on(self, X, lambda: tables, use="inverse_transform"))
 
 
-def _affine(
-    X: Array, codes: np.ndarray, source: np.ndarray, factor: np.ndarray, target: np.ndarray
-) -> Array:
+def _affine(X: Array, codes: np.ndarray, tables: Sequence[Array]) -> Array:
     """(x - source) * factor + target with one row of each table a language."""
-    minus, times, plus = (gather(table, codes, X) for table in (source, factor, target))
+    runs = Runs(codes)
+    minus, times, plus = (gather(table, runs, X) for table in tables)
     return map_rows(lambda x, rows: (x - minus(rows)) * times(rows) + plus(rows), X)
 
 

@@ -15,6 +15,7 @@ from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
 from posthoc_align.align._base import MomentTransformer, as_array
 from posthoc_align.align._cells import cell_moments
 from posthoc_align.align._means import size_of_rows, within_scatter
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align._parameters import require_int, require_share
 from posthoc_align.linalg import (
     EPS,
@@ -230,7 +231,7 @@ class TaskProjection(ClassNamePrefixFeaturesOutMixin, MomentTransformer):
             Of X's kind, type and device.
         """
         X = self._check_alike(X, language)
-        mean, components = like(self.mean_, X), like(self.components_.T, X)
+        mean, components = tables_on(self, X, lambda: (self.mean_, self.components_.T))
         return map_rows(
             lambda x, rows: (x - mean) @ components,
             X,

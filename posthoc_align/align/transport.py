@@ -14,6 +14,7 @@ from posthoc_align._arrays import Array, check_rows, check_target, like
 from posthoc_align._blocks import map_rows
 from posthoc_align.align._base import as_array
 from posthoc_align.align._map import explained_variance
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align._transport.clouds import Clouds, Solution
 from posthoc_align.align._transport.potentials import at_place_of, entropic_image, neighbour_image
 from posthoc_align.align._transport.problem import (
@@ -273,7 +274,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             Target cloud, of any number of rows, of X's kind and on X's device.
         label : array-like of shape (n_samples,), optional
             Class of each source row, None or NaN where unknown ("entropic"): target rows are then
-            pressed to take their mass from one class [8]_.
+            pressed to take their mass from one class (reference 8 of the class).
         """
         clouds, solution = self._solve(X, y, label)
         for name in ("anchors_", "log_weights_", "temperature_", "images_", "map_"):
@@ -311,7 +312,7 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         X = check_rows(self, X)
         unit = self.metric == "cosine"
-        before, after = at_place_of(self.mean_in_, X), at_place_of(self.mean_out_, X)
+        before, after = self._there("mean_in_", "mean_out_", X=X)
         rule = self._rule(X)
 
         def image(block: Array, rows: slice) -> Array:
@@ -327,12 +328,19 @@ class TransportMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """The map of blocks of X between centred spaces, with its tables where X lies."""
         if "map_" in vars(self):
             return self.map_.transform
-        anchors = at_place_of(self.anchors_, X)
         if "log_weights_" in vars(self):
-            weights, heat = at_place_of(self.log_weights_, X), self.temperature_
+            anchors, weights = self._there("anchors_", "log_weights_", X=X)
+            heat = self.temperature_
             return lambda block: entropic_image(block, anchors, weights, heat)
-        images, near = at_place_of(self.images_, X), self.n_neighbors
+        anchors, images = self._there("anchors_", "images_", X=X)
+        near = self.n_neighbors
         return lambda block: neighbour_image(block, anchors, images, near)
+
+    def _there(self, *names: str, X: Array) -> list[Array]:
+        """Fitted arrays where X lies; those that were fitted elsewhere are copied there once."""
+        return tables_on(
+            self, X, lambda: [at_place_of(getattr(self, name), X) for name in names], use=names[-1]
+        )
 
     def score(self, X: Any, y: Any) -> float:
         """Share of the variance of y that the mapped X explains (R squared; 1 is perfect).

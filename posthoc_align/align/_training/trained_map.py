@@ -8,9 +8,10 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from posthoc_align._arrays import Array, check_rows, like
+from posthoc_align._arrays import Array, check_rows
 from posthoc_align._blocks import PRODUCT_BLOCK, map_rows
 from posthoc_align.align._map import SpaceMap
+from posthoc_align.align._on_device import tables_on
 from posthoc_align.align._training.forms import apply_form
 
 HIDDEN = ("hidden_in", "hidden_out")
@@ -83,8 +84,13 @@ class TrainedMap(SpaceMap):
         weights = {"coef": self.coef_}
         if hasattr(self, "hidden_in_"):
             weights.update(hidden_in=self.hidden_in_, hidden_out=self.hidden_out_)
-        there = {name: like(value, X) for name, value in weights.items()}
-        before, after = like(mean, X), like(self.mean_out_, X)
+        before, after, *values = tables_on(
+            self,
+            X,
+            lambda: (mean, self.mean_out_, *weights.values()),
+            use="transform" if mean is self.mean_in_ else "transform_target",
+        )
+        there = dict(zip(weights, values, strict=True))
         return map_rows(
             lambda x, _: apply_form(there, x - before) + after,
             X,
