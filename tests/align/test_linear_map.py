@@ -330,3 +330,12 @@ def test_clone_pickle_and_pandas_output():
     np.testing.assert_allclose(Z.numpy(), map_.transform(X), atol=1e-13)
     out = map_.set_output(transform="pandas").transform(pd.DataFrame(X))
     assert list(out.columns) == [f"linearmap{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize("penalty", ["auto", 1e-12])
+def test_rows_of_low_rank_without_noise_are_fitted(penalty):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(200, 3)) @ rng.normal(size=(3, 40))).astype(np.float32)
+    y = X @ rng.normal(size=(40, 5)).astype(np.float32)
+    fitted = LinearMap(prior="zero", penalty=penalty).fit(X, y)
+    np.testing.assert_allclose(fitted.transform(X), y, atol=1e-3 * np.abs(y).max())
