@@ -8,7 +8,16 @@ import pytest
 from numpydoc.validate import validate
 
 import posthoc_align
-from posthoc_align import datasets, export, extract, heads, metrics, model_selection, plots
+from posthoc_align import (
+    datasets,
+    export,
+    extract,
+    heads,
+    metrics,
+    model_selection,
+    plots,
+    scale,
+)
 
 WRONG = {
     "PR01": "a parameter is not documented",
@@ -20,8 +29,8 @@ WRONG = {
 
 def public() -> list[str]:
     names = []
-    rooms = (posthoc_align, metrics, datasets, plots, model_selection, heads, export, extract)
-    for home in rooms:
+    rooms = (metrics, datasets, plots, model_selection, heads, export, extract, scale)
+    for home in (posthoc_align, *rooms):
         for name in home.__all__:
             thing = getattr(home, name)
             if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, tuple)):

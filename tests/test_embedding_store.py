@@ -1,5 +1,6 @@
 """Embeddings in a folder of shards: what comes back, and what damage and kills leave of it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -17,7 +19,9 @@ import torch
 from safetensors import safe_open
 
 from posthoc_align.embedding_store import EmbeddingStore
+from posthoc_align.embedding_store import _lock as lock_module
 from posthoc_align.embedding_store import _shard as shard_module
+from posthoc_align.embedding_store._index import read_index, write_index
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 4)).astype(np.float32)
@@ -93,6 +97,39 @@ def test_batches_cover_all_rows_in_order(tmp_path):
     assert np.concatenate([part.language for part in parts]).tolist() == ["en"] * 5 + ["de"] * 5
 
 
+def test_batches_begin_at_a_row_and_open_nothing_before_it(tmp_path):
+    store = filled(tmp_path / "s")
+    (tmp_path / "s" / "embeddings-00000.safetensors").unlink()
+    for start, shapes in ((4, [2, 1, 2, 1]), (6, [1, 2, 1]), (9, [1]), (10, [])):
+        parts = list(store.batches(2, start=start))
+        assert [len(part.X) for part in parts] == shapes
+        found = [X[:0], *(part.X for part in parts)]
+        np.testing.assert_array_equal(np.concatenate(found), X[start:])
+    with pytest.raises(ValueError, match="start=-1: give the number of rows to pass over"):
+        next(store.batches(2, start=-1))
+
+
+def test_reading_several_layers_takes_the_memory_of_what_is_asked_for(tmp_path):
+    rows = np.ones((40_000, 16), np.float32)  # 2.6 MB a layer
+    with EmbeddingStore.create(tmp_path / "s", n_features=16, layers=[0, 6]) as store:
+        store.append({0: rows, 6: rows})
+    tracemalloc.start()
+    try:
+        assert sum(len(batch.X) for batch in store.batches(1000)) == len(rows)
+        assert store.rows([5, 39_999]).shape == (2, 32)
+        assert tracemalloc.get_traced_memory()[1] < rows.nbytes / 2  # copies, not mapped rows
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layers_may_be_columns_of_one_array_or_the_same(tmp_path, dtype):
+    rows = as_type(X, dtype)
+    with EmbeddingStore.create(tmp_path / "s", n_features=2, dtype=dtype, layers=[0, 6, 7]) as s:
+        s.append({0: rows[:, :2], 6: rows[:, 2:], 7: rows[:, :2]})
+    assert bool((s.to_array() == rows[:, [0, 1, 2, 3, 0, 1]]).all())
+
+
 def test_layers_are_read_one_by_one_or_side_by_side(tmp_path):
     with EmbeddingStore.create(tmp_path / "s", n_features=4, layers=[0, 6]) as store:
         store.append({0: X[:5], 6: -X[:5]})
@@ -155,6 +192,28 @@ def test_what_the_writer_noted_is_kept(tmp_path):
     assert len(store) == 0
 
 
+def test_notes_are_replaced_by_the_writer(tmp_path):
+    filled(tmp_path / "s")
+    with EmbeddingStore(tmp_path / "s") as store:
+        store.note({"encoder": "maxi"})
+        with pytest.raises(BlockingIOError, match="another writer"):
+            EmbeddingStore(tmp_path / "s").note({})
+    again = EmbeddingStore(tmp_path / "s")
+    assert again.about == store.about == {"encoder": "maxi"}
+    np.testing.assert_array_equal(again.to_array(), X)
+
+
+def test_a_digest_says_what_the_first_shards_hold(tmp_path):
+    a, b = filled(tmp_path / "a"), filled(tmp_path / "b")
+    before = a.digest()
+    assert a.shard_rows == (4, 3, 3)
+    assert before == b.digest() == a.digest(3)
+    a.append(X, language="en", pair_id=np.arange(10))
+    a.close()
+    assert a.digest() != before == a.digest(3)
+    assert filled(tmp_path / "c", cuts=(5, 7)).digest() != before
+
+
 # Writers and readers
 
 
@@ -178,6 +237,32 @@ def test_there_is_one_writer_at_a_time(tmp_path):
     second.append(X[4:])  # it sees what the first one wrote
     np.testing.assert_array_equal(second.to_array(), X)
     second.close()
+
+
+def test_a_full_disk_hides_who_the_writer_is_but_not_that_there_is_one(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    filled(tmp_path / "s")
+    (tmp_path / "s" / ".writer.lock").unlink()
+    store = EmbeddingStore(tmp_path / "s")
+    with monkeypatch.context() as patched:
+        patched.setattr(lock_module.os, "write", refuse)
+        store.acquire()
+    with pytest.raises(BlockingIOError, match="process unknown"):
+        EmbeddingStore(tmp_path / "s").acquire()
+    store.close()
+
+
+def test_a_writer_that_finds_the_index_damaged_keeps_no_right(tmp_path):
+    store = filled(tmp_path / "s")
+    index = tmp_path / "s" / INDEX
+    whole = index.read_bytes()
+    index.write_bytes(b"{")
+    with pytest.raises(ValueError, match="damaged"):
+        store.append(X)
+    index.write_bytes(whole)
+    EmbeddingStore(tmp_path / "s").acquire()
 
 
 def test_a_writer_that_is_collected_gives_its_right_back(tmp_path):
@@ -263,6 +348,36 @@ def test_a_shard_that_is_torn_after_opening_ends_in_words(tmp_path):
     for read in (store.to_array, lambda: store.language):
         with pytest.raises(ValueError, match=r"embeddings-00000.*Open the store again"):
             read()
+
+
+def test_the_file_of_another_store_is_refused_in_words(tmp_path):
+    store = EmbeddingStore.create(tmp_path / "s", n_features=4)
+    store.append(X)
+    other = EmbeddingStore.create(tmp_path / "other", n_features=8, dtype="float16")
+    other.append(np.zeros((10, 8), np.float16))
+    name = "embeddings-00000.safetensors"
+    data = (tmp_path / "other" / name).read_bytes()
+    size = (tmp_path / "s" / name).stat().st_size
+    assert len(data) == size, "else it is found at the opening"
+    (tmp_path / "s" / name).write_bytes(data)
+    said = r"shape \(10, 8\) and type float16, but the index promises \(10, 4\) and float32: the f"
+    with pytest.raises(ValueError, match=said):
+        EmbeddingStore(tmp_path / "s").to_array()
+    assert list(store.verify()) == [name]
+
+
+def test_an_empty_shard_adds_no_rows(tmp_path):
+    with EmbeddingStore.create(tmp_path / "s", n_features=4) as store:
+        store.append(X, language=0)
+    labels = {"language": np.empty(0, dtype=np.int64)}
+    empty = shard_module.write_shard(store.path, 1, {"embeddings": X[:0]}, labels)
+    write_index(store.path, read_index(store.path).with_shard(empty, {"language": "int"}))
+    store = EmbeddingStore(store.path)
+    assert store.shard_rows == (10, 0)
+    assert [len(batch.X) for batch in store.batches(6)] == [6, 4]
+    np.testing.assert_array_equal(store.to_array(), X)
+    np.testing.assert_array_equal(store.rows([9]), X[9:])
+    assert len(store.language) == 10
 
 
 FULL = """
@@ -390,6 +505,20 @@ def test_a_folder_without_a_store_is_refused(tmp_path):
         EmbeddingStore(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="no embedding store: it lacks"):
         EmbeddingStore(tmp_path)
+
+
+def test_shards_without_their_index_are_neither_read_nor_written_over(tmp_path):
+    store = filled(tmp_path / "s")
+    before = store.digest()
+    whole = (tmp_path / "s" / INDEX).read_bytes()
+    (tmp_path / "s" / INDEX).unlink()
+    with pytest.raises(FileNotFoundError, match="holds 3 shards but not their index.* Put it back"):
+        EmbeddingStore(tmp_path / "s")
+    with pytest.raises(FileExistsError, match="holds 3 shards of a store whose index.*is missing"):
+        EmbeddingStore.create(tmp_path / "s", n_features=4)
+    (tmp_path / "s" / INDEX).write_bytes(whole)
+    assert EmbeddingStore(tmp_path / "s").digest() == before
+    assert EmbeddingStore(tmp_path / "s").verify() == {}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "posthoc_align"
 
 FLOORS = {
-    0: ("_arrays", "_blocks", "linalg"),
+    0: ("_arrays", "_blocks", "_polar", "linalg"),
     1: ("moments", "pair_moments", "languages"),
     2: ("metrics",),
     3: ("align",),
@@ -31,9 +31,10 @@ FLOORS = {
         "_table_files",
         "datasets",
         "resampling",
+        "scale",
     ),
     5: ("comparison", "_held_out", "_outcomes", "result", "layer_profile", "report", "plots"),
-    6: ("cli", "extract_command", "model_command", "__main__"),
+    6: ("cli", "commands", "__main__"),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
@@ -44,7 +45,12 @@ HOMES = {
     "mteb": {"encoders.py"},
     "skorch": {"heads/_torch.py"},
     "onnx": {"export/onnx_graph.py"},
-    "faiss": {"export/faiss_index.py", "model_command.py"},
+    "sentence_transformers": {
+        "commands/export.py",
+        "export/sentence_transformer.py",
+        "extract/_sentence_transformers.py",
+    },
+    "faiss": {"export/faiss_index.py", "commands/export.py"},
     "transformers": {"extract/_models.py"},
     "pyarrow": {"extract/texts.py"},
     "dask": set(),
@@ -64,6 +70,7 @@ HOMES = {
         "_arrays.py",
         "_array_files.py",
         "align/layer_mixing.py",
+        "scale/ranks.py",
         "align/_transport/problem.py",
         "align/wasserstein_procrustes.py",
     },

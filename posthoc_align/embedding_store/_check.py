@@ -9,6 +9,7 @@ import numpy as np
 
 from posthoc_align._arrays import Array, check_rows
 from posthoc_align.embedding_store._index import DTYPES, Index
+from posthoc_align.embedding_store._shard import type_name
 
 
 def check_new(
@@ -42,7 +43,7 @@ def check_parts(X: Any, index: Index) -> dict[str, Array]:
         )
     parts = {keys[layer]: check_rows(None, X[layer]) for layer in keys}
     shapes = sorted({tuple(part.shape) for part in parts.values()})
-    types = sorted({str(part.dtype).removeprefix("torch.") for part in parts.values()})
+    types = sorted({type_name(part) for part in parts.values()})
     if len({rows for rows, _ in shapes}) > 1:
         raise ValueError(f"Layers differ in rows, shapes {shapes}: pass the same rows of each.")
     if {width for _, width in shapes} != {index.n_features}:

@@ -16,6 +16,7 @@ from typing import Any
 from posthoc_align._array_files import Refused, write_whole
 
 NAME = "embeddings.safetensors.index.json"
+SHARDS = "embeddings-*.safetensors"
 FORMAT = "posthoc_align.EmbeddingStore"
 VERSION = 1
 """Of the layout; a reader reads its own and all before."""
@@ -95,6 +96,12 @@ def read_index(folder: Path) -> Index:
         )
     path = folder / NAME
     if not path.is_file():
+        shards = len(list(folder.glob(SHARDS)))
+        if shards:
+            raise FileNotFoundError(
+                f"{folder} holds {shards} shards but not their index, {NAME}: it was deleted, or "
+                "not copied with them. Put it back; without it which shards are whole is unknown."
+            )
         raise FileNotFoundError(
             f"{folder} is no embedding store: it lacks {NAME}. Pass the folder that "
             "EmbeddingStore.create made; single files are read by store.read_embeddings."

@@ -41,9 +41,10 @@ class WriterLock:
                 f"{folder} is being written by another writer (process {holder or 'unknown'}): a "
                 "store has one writer at a time. Wait for it or close it; reading is free."
             ) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
         self._close = weakref.finalize(self, os.close, handle)
+        with contextlib.suppress(OSError):  # a full disk: others will not be told who holds it
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
 
     def release(self) -> None:
         """Let others write."""

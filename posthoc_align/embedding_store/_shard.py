@@ -58,13 +58,10 @@ def _serialized(tensors: Mapping[str, Array], metadata: dict[str, str], like_thi
         from safetensors.torch import save as save_tensors
 
         xp = namespace(like_this)
-        return save_tensors(
-            {
-                name: like(X, like_this, dtype=getattr(xp, str(X.dtype).removeprefix("torch.")))
-                for name, X in tensors.items()
-            },
-            metadata=metadata,
-        )
+        there = {n: like(X, like_this, dtype=getattr(xp, type_name(X))) for n, X in tensors.items()}
+        # Copies, because the library refuses columns of one tensor: they share its memory.
+        copies = {name: xp.asarray(X, copy=True).contiguous() for name, X in there.items()}
+        return save_tensors(copies, metadata=metadata)
     from safetensors.numpy import save
 
     host = {name: np.ascontiguousarray(labels_to_host(X)) for name, X in tensors.items()}
@@ -127,6 +124,11 @@ def read_rows(folder: Path, shard: Shard, key: str) -> Array:
             "it was changed since the store was opened. Open the store again; it then leaves out "
             "what is damaged."
         ) from error
+
+
+def type_name(X: Array) -> str:
+    """The type of an array by the name that stores call it."""
+    return str(X.dtype).removeprefix("torch.")
 
 
 def _key(shard: Shard, name: str) -> str:

@@ -1,33 +1,23 @@
-"""The folder of shards as one table of rows."""
+"""A folder of shards that is written by one and read by many."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from sklearn.utils import Bunch
 
 from posthoc_align._array_files import PathLike
 from posthoc_align._arrays import Array
 from posthoc_align.embedding_store._check import check_kinds, check_new, check_parts
-from posthoc_align.embedding_store._index import NAME, Index, Shard, read_index, write_index
+from posthoc_align.embedding_store._index import NAME, SHARDS, read_index, write_index
 from posthoc_align.embedding_store._lock import WriterLock
-from posthoc_align.embedding_store._shard import (
-    damage,
-    gather,
-    joined,
-    listed,
-    read_labels,
-    read_rows,
-    write_shard,
-)
+from posthoc_align.embedding_store._reader import StoreReader
+from posthoc_align.embedding_store._shard import write_shard
 from posthoc_align.languages import check_language, check_pair_id
 
 
-class EmbeddingStore:
+class EmbeddingStore(StoreReader):
     """Embeddings on disk: rows of one or several layers, with language and pair id.
 
     A folder of ``.safetensors`` shards and the index JSON that sharded models have, so that any
@@ -77,7 +67,7 @@ class EmbeddingStore:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, numpy as np
     >>> folder = Path(tempfile.mkdtemp()) / "store"
     >>> with EmbeddingStore.create(folder, n_features=2) as store:
     ...     store.append(np.eye(2, dtype=np.float32), language="en", pair_id=[0, 1])
@@ -89,10 +79,7 @@ class EmbeddingStore:
     array([[1., 1.]], dtype=float32)
     """
 
-    def __init__(self, path: PathLike) -> None:
-        self.path = Path(path)
-        self._lock: WriterLock | None = None
-        self._take(read_index(self.path))
+    _lock: WriterLock | None = None
 
     @classmethod
     def create(
@@ -122,7 +109,7 @@ class EmbeddingStore:
         Raises
         ------
         FileExistsError
-            If there is a store already.
+            If there is a store already, or what is left of one.
         ValueError
             If the width, type or layers cannot be those of embeddings.
         """
@@ -130,84 +117,15 @@ class EmbeddingStore:
         index = check_new(n_features, dtype, layers, about)
         path.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(path)
-        if (path / NAME).exists():
+        try:
+            _require_free(path)
+            write_index(path, index)
+            store = cls(path)
+        except BaseException:
             lock.release()
-            raise FileExistsError(
-                f"{path} is a store already: open it with EmbeddingStore(path) to append, or "
-                "choose another folder."
-            )
-        write_index(path, index)
-        store = cls(path)
+            raise
         store._lock = lock
         return store
-
-    def _take(self, index: Index) -> None:
-        """See what an index lists, and leave out the shards that are damaged."""
-        self._index = index
-        self._labels: dict[str, np.ndarray | None] = {}
-        self._leave_out(thorough=False)
-        if self.damaged:
-            warnings.warn(
-                f"{self.path} has {len(self.damaged)} damaged of {len(index.shards)} shards: "
-                f"{listed(self.damaged)}. Their rows are left out. Copy or write them again.",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def _leave_out(self, *, thorough: bool) -> None:
-        self.damaged = {}
-        self._whole: list[Shard] = []
-        for shard in self._index.shards:
-            wrong = damage(self.path, shard, thorough=thorough)
-            if wrong is None:
-                self._whole.append(shard)
-            else:
-                self.damaged[shard.file] = wrong
-
-    @property
-    def n_features(self) -> int:
-        return self._index.n_features
-
-    @property
-    def dtype(self) -> str:
-        return self._index.dtype
-
-    @property
-    def layers(self) -> tuple[int, ...] | None:
-        return self._index.layers
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return self._index.about
-
-    @property
-    def language(self) -> np.ndarray | None:
-        """Language of each row, shape (n_rows,); None if no shard has any."""
-        return self._all_labels("language")
-
-    @property
-    def pair_id(self) -> np.ndarray | None:
-        """Pair id of each row, shape (n_rows,), -1 or "" if unpaired; None if none was given."""
-        return self._all_labels("pair_id")
-
-    def _all_labels(self, name: str) -> np.ndarray | None:
-        if name not in self._index.labels:
-            return None
-        if name not in self._labels:
-            parts = [read_labels(self.path, shard, name) for shard in self._whole]
-            kind = str if self._index.labels[name] == "text" else np.int64
-            self._labels[name] = np.concatenate([np.array([], dtype=kind), *parts])
-        return self._labels[name]
-
-    def __len__(self) -> int:
-        return sum(shard.rows for shard in self._whole)
-
-    def __repr__(self) -> str:
-        layers = "" if self.layers is None else f", layers={list(self.layers)}"
-        return (
-            f"EmbeddingStore({str(self.path)!r}: {len(self)} rows, "
-            f"n_features={self.n_features}, dtype={self.dtype!r}{layers})"
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EmbeddingStore, (self.path,)  # another process opens it for itself
@@ -265,110 +183,25 @@ class EmbeddingStore:
         self._whole.append(shard)
         self._labels = {}
 
-    def shards(self, *, layer: int | None = None) -> Iterator[Bunch]:
-        """Walk over the shards; memory O(1) for one layer, whose rows stay on disk until used.
+    def note(self, about: Mapping[str, Any]) -> None:
+        """Replace what is noted of the store, its attribute ``about``.
+
+        Takes the right to write, as :meth:`append` does.
 
         Parameters
         ----------
-        layer : int, optional
-            One of the layers; None takes all, side by side in the columns.
+        about : mapping
+            Anything that JSON can hold.
 
-        Yields
+        Raises
         ------
-        part : Bunch
-            X of shape (n_rows, n_features), read-only for one layer, or
-            (n_rows, n_layers * n_features); language, pair_id of shape (n_rows,), or None.
+        BlockingIOError
+            If another writer is at work.
         """
-        for shard in self._whole:
-            yield Bunch(
-                X=self._rows_of(shard, layer),
-                language=read_labels(self.path, shard, "language"),
-                pair_id=read_labels(self.path, shard, "pair_id"),
-            )
-
-    def batches(self, n_rows: int, *, layer: int | None = None) -> Iterator[Bunch]:
-        """Walk over batches of at most `n_rows` rows; a batch does not reach over shards.
-
-        Parameters
-        ----------
-        n_rows : int
-            Most rows of a batch.
-        layer : int, optional
-            As in :meth:`shards`.
-
-        Yields
-        ------
-        batch : Bunch
-            As in :meth:`shards`.
-        """
-        if n_rows < 1:
-            raise ValueError(f"n_rows={n_rows}: a batch has at least one row.")
-        for shard in self.shards(layer=layer):
-            for start in range(0, shard.X.shape[0], n_rows):
-                cut = slice(start, start + n_rows)
-                yield Bunch(
-                    **{key: None if part is None else part[cut] for key, part in shard.items()}
-                )
-
-    def to_array(self, *, layer: int | None = None) -> Array:
-        """All rows as one array.
-
-        Parameters
-        ----------
-        layer : int, optional
-            As in :meth:`shards`.
-
-        Returns
-        -------
-        X : array of shape (n_rows, n_features) or (n_rows, n_layers * n_features)
-            A memory map if the store is one shard and one layer was asked for; else in memory,
-            O(n_rows n_columns).
-        """
-        parts = [self._rows_of(shard, layer) for shard in self._whole]
-        if not parts:
-            raise ValueError(f"{self.path} has no rows: append some, or see its .damaged.")
-        return joined(parts, 0)
-
-    def rows(self, at: Any, *, layer: int | None = None) -> Array:
-        """Some rows, in the order asked for; only these are read from the disk.
-
-        Parameters
-        ----------
-        at : array-like of int or bool, or slice
-            Which rows, as in NumPy.
-        layer : int, optional
-            As in :meth:`shards`.
-
-        Returns
-        -------
-        X : array of shape (n_chosen, n_features) or (n_chosen, n_layers * n_features)
-        """
-        at = at if isinstance(at, slice) else np.atleast_1d(np.asarray(at))
-        chosen = np.arange(len(self))[at]
-        if not len(chosen):
-            raise ValueError("No rows were asked for: pass at least one position.")
-        return gather(self._whole, chosen, lambda shard: self._rows_of(shard, layer))
-
-    def _rows_of(self, shard: Shard, layer: int | None) -> Array:
-        keys = self._index.keys
-        if layer is not None and layer not in keys:
-            raise ValueError(
-                f"layer={layer!r} is not in the store: it has {self.layers or 'one unnumbered'}."
-            )
-        wanted = [keys[layer]] if layer is not None else list(keys.values())
-        return joined([read_rows(self.path, shard, key) for key in wanted], 1)
-
-    def verify(self) -> dict[str, str]:
-        """Read every byte, compare it with the checksums, and leave out what differs.
-
-        Returns
-        -------
-        damaged : dict of str -> str
-            The attribute of that name, brought up to date.
-        """
-        self._leave_out(thorough=True)
-        self._labels = {}
-        return self.damaged
+        self.acquire()
+        index = replace(self._index, about=dict(about))
+        write_index(self.path, index)
+        self._index = index
 
     def acquire(self) -> None:
         """Take the right to write, and see what was written before; :meth:`append` does it, too.
@@ -379,10 +212,15 @@ class EmbeddingStore:
             If another writer is at work.
         """
         if self._lock is None:
-            self._lock = WriterLock(self.path)
-            for part in self.path.glob(".embeddings*"):  # of a writer that was killed
-                part.unlink()
-            self._take(read_index(self.path))
+            lock = WriterLock(self.path)
+            try:
+                for part in self.path.glob(".embeddings*"):  # of a writer that was killed
+                    part.unlink()
+                self._take(read_index(self.path))
+            except BaseException:
+                lock.release()
+                raise
+            self._lock = lock
 
     def close(self) -> None:
         """Give back the right to write; reading goes on."""
@@ -395,3 +233,18 @@ class EmbeddingStore:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _require_free(path: Path) -> None:
+    """Refuse to begin a store where one would be written over."""
+    if (path / NAME).exists():
+        raise FileExistsError(
+            f"{path} is a store already: open it with EmbeddingStore(path) to append, or "
+            "choose another folder."
+        )
+    shards = len(list(path.glob(SHARDS)))
+    if shards:
+        raise FileExistsError(
+            f"{path} holds {shards} shards of a store whose index, {NAME}, is missing. Put the "
+            "index back, choose another folder, or delete this one."
+        )
