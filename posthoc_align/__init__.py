@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from posthoc_align import metrics as metrics
     from posthoc_align import model_selection as model_selection
     from posthoc_align import plots as plots
+    from posthoc_align import scale as scale
     from posthoc_align.align import (
         INLP as INLP,
     )
@@ -96,6 +97,9 @@ if TYPE_CHECKING:
         MetaEmbedding as MetaEmbedding,
     )
     from posthoc_align.align import (
+        MigrationMap as MigrationMap,
+    )
+    from posthoc_align.align import (
         PivotAligner as PivotAligner,
     )
     from posthoc_align.align import (
@@ -139,6 +143,8 @@ if TYPE_CHECKING:
     from posthoc_align.persist import save as save
     from posthoc_align.report import Report as Report
     from posthoc_align.resampling import PairMixup as PairMixup
+    from posthoc_align.scale import moments_of as moments_of
+    from posthoc_align.scale import transform_store as transform_store
 
 _HOME = {
     "AlignedEncoder": "posthoc_align.encoders",
@@ -166,6 +172,7 @@ _HOME = {
     "LanguageCentering": "posthoc_align.align",
     "LanguageScaling": "posthoc_align.align",
     "LinearMap": "posthoc_align.align",
+    "MigrationMap": "posthoc_align.align",
     "PivotAligner": "posthoc_align.align",
     "Procrustes": "posthoc_align.align",
     "AdversarialMap": "posthoc_align.align",
@@ -188,8 +195,19 @@ _HOME = {
     "EmbeddingStore": "posthoc_align.embedding_store",
     "load": "posthoc_align.persist",
     "save": "posthoc_align.persist",
+    "moments_of": "posthoc_align.scale",
+    "transform_store": "posthoc_align.scale",
 }
-_ROOMS = ("datasets", "export", "extract", "heads", "metrics", "model_selection", "plots")
+_ROOMS = (
+    "datasets",
+    "export",
+    "extract",
+    "heads",
+    "metrics",
+    "model_selection",
+    "plots",
+    "scale",
+)
 
 __all__ = ["__version__", *_HOME, *_ROOMS]
 

@@ -44,6 +44,12 @@ class AlignedEncoder:
     TypeError
         If `model` has no ``encode`` or `aligner` no ``transform``.
 
+    See Also
+    --------
+    posthoc_align.export.to_sentence_transformers :
+        A model of sentence-transformers with the aligner inside, for texts of one language; it can
+        be saved as any other.
+
     Notes
     -----
     mteb knows the languages of a subset, not that of each text: a bitext in one subset needs

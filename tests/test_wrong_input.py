@@ -28,6 +28,7 @@ from posthoc_align import (
     LanguageWhitening,
     Layerwise,
     LinearMap,
+    MigrationMap,
     PivotAligner,
     Procrustes,
     SelfLearningAligner,
@@ -78,6 +79,7 @@ MAPS = {
     "ContrastiveMap": ContrastiveMap(max_epochs=2, random_state=0),
     "ContrastiveMap, residual": ContrastiveMap(form="residual", max_epochs=2, random_state=0),
     "LinearMap, fixed penalty": LinearMap(penalty=1.0),
+    "MigrationMap": MigrationMap(),
     "CCAMap": CCAMap(),
 }
 ALL = {**TRANSFORMERS, **MAPS}
@@ -348,7 +350,7 @@ def test_a_rank_that_the_means_cannot_span_names_the_largest_one(rank):
 @each_map
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_pairs_for_a_map_are_counted(name, n):
-    if n == 2 and name != "LinearMap":
+    if n == 2 and name not in ("LinearMap", "MigrationMap"):
         fit(name, rows()[:2], y=rows(seed=1)[:2])  # two are enough
         return
     with Explained(f"got {n}", "at least"):

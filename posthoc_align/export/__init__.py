@@ -1,4 +1,4 @@
-"""A fitted aligner for where no Python estimator runs: arrays, torch, ONNX, faiss.
+"""A fitted aligner where no estimator runs: arrays, torch, ONNX, faiss, sentence-transformers.
 
 Every export is made for rows of one language, or holds one map a language. Linear steps that
 follow each other are folded into one product; scaling to unit norm is kept as a step. Exports
@@ -9,6 +9,7 @@ its seven digits there. Embeddings of encoders do not.
 from posthoc_align.export.chain import AffineStep, Chain, UnitStep, fold, to_arrays
 from posthoc_align.export.faiss_index import to_faiss
 from posthoc_align.export.onnx_graph import to_onnx
+from posthoc_align.export.sentence_transformer import to_sentence_transformers
 from posthoc_align.export.torch_module import to_torch
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "to_arrays",
     "to_faiss",
     "to_onnx",
+    "to_sentence_transformers",
     "to_torch",
 ]

@@ -49,7 +49,7 @@ class AffineStep:
 
 @dataclass(frozen=True)
 class UnitStep:
-    """x -> x / |x|."""
+    """Scale each row to unit norm."""
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Scale rows to unit norm; a zero row stays zero."""
@@ -240,8 +240,8 @@ def _probed(model: Any, language: Any, width: int) -> AffineStep:
             f"{type(model).__name__} transforms nothing: export the aligner inside it, "
             "such as classifier.aligner_."
         )
-    asks = hears_language(model) and getattr(model, "requires_language", True)
-    label = _fitted_label(model, language) if asks else None
+    told_apart = getattr(model, "requires_language", True) and hasattr(model, "languages_")
+    label = _fitted_label(model, language) if told_apart and hears_language(model) else None
     others = np.random.default_rng(0).normal(size=(8, width)) * np.logspace(-1, 2, 8)[:, None]
     rows = np.vstack([np.zeros((1, width)), np.eye(width), others])
     try:
@@ -252,7 +252,7 @@ def _probed(model: Any, language: Any, width: int) -> AffineStep:
     size = np.abs(made).max(axis=1, keepdims=True)[width + 1 :]
     off = np.abs(step(others) - made[width + 1 :]) / (size + np.abs(made[0]).max() + 1e-300)
     if not np.all(off <= _ROUNDING):
-        raise _not_affine(model, f"rows end up to {off.max():.1e} of their size away")
+        raise _not_affine(model, f"rows end up to {off.max():.1e} of their size away from one")
     return step
 
 

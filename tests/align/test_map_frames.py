@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from posthoc_align import CCAMap, ContrastiveMap, LinearMap, Procrustes, TransportMap
+from posthoc_align import CCAMap, ContrastiveMap, LinearMap, MigrationMap, Procrustes, TransportMap
 
 pytest.importorskip("pandas")
 X = np.random.default_rng(0).normal(size=(30, 3))
@@ -14,6 +14,7 @@ X = np.random.default_rng(0).normal(size=(30, 3))
     [
         Procrustes(),
         LinearMap(),
+        MigrationMap(),
         CCAMap(),
         ContrastiveMap(max_epochs=2, random_state=0),
         TransportMap(),

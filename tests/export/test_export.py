@@ -128,6 +128,7 @@ def test_a_router_maps_each_row_by_its_language(model):
     assert torch.isnan(module(rows, at + 2)[at == 1]).all(), "an unknown code must not pass"
 
 
+@pytest.mark.extras
 def test_an_onnx_file_answers_as_the_estimator_does(model, tmp_path):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
@@ -138,6 +139,7 @@ def test_an_onnx_file_answers_as_the_estimator_does(model, tmp_path):
         np.testing.assert_allclose(aligned, by_hand(model, rows, "de"), atol=1e-5)
 
 
+@pytest.mark.extras
 def test_a_faiss_index_finds_what_the_estimator_brings_together(model):
     faiss = pytest.importorskip("faiss")
     index = faiss.IndexFlatIP(fold(model, "en").n_features_out)
@@ -153,6 +155,7 @@ def test_a_faiss_index_finds_what_the_estimator_brings_together(model):
         to_faiss(model, "en", index=faiss.IndexFlatIP(5))
 
 
+@pytest.mark.extras
 def test_a_faiss_index_of_its_own_searches_by_cosine():
     pytest.importorskip("faiss")
     model = fitted(LanguageWhitening())
