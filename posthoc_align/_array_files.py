@@ -7,6 +7,7 @@ ValueError that says what came and what to do.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -104,10 +105,17 @@ def npy_header(
         what = "looks like a bare pickle (not opened)" if pickled else f"starts with {start!r}"
         raise Refused(f"{where} is not a .npy file: it {what}. {SAVE}")
     # Version 3 differs from 2 only in the encoding of field names, and tables are refused anyway.
-    read = np.lib.format.read_array_header_1_0
-    if start[6] != 1:
-        read = np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    old = start[6] == 1
+    read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+    length = stream.read(2 if old else 4)
+    left = size - stream.tell()
+    if int.from_bytes(length, "little") > left:  # before as much memory is asked for
+        raise Refused(
+            f"{where} is truncated: it declares a header of {int.from_bytes(length, 'little')} "
+            f"bytes, and {left} are there. Copy or write it again."
+        )
+    header = stream.read(int.from_bytes(length, "little"))
+    shape, fortran, dtype = read(io.BytesIO(length + header))
     n_bytes = dtype.itemsize * math.prod(shape)
     if min(shape, default=0) < 0 or (n_bytes > size - stream.tell() and not dtype.hasobject):
         raise Refused(

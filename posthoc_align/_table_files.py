@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -23,16 +24,7 @@ from posthoc_align._array_files import (
     unreadable,
 )
 
-
-class _PlainTabs(csv.Dialect):
-    """Tabs and no quoting, so that a text with a stray quotation mark costs no rows."""
-
-    delimiter = "\t"
-    quoting = csv.QUOTE_NONE
-    lineterminator = "\n"
-
-
-_DIALECTS: dict[str, type[csv.Dialect]] = {".csv": csv.excel, ".tsv": _PlainTabs}
+_TABLES = (".csv", ".tsv")
 
 
 def read_labels(path: PathLike) -> np.ndarray:
@@ -68,7 +60,7 @@ def read_labels(path: PathLike) -> np.ndarray:
         if blank:
             raise ValueError(f"{path} is blank in line {blank[0]}: expected one label a line.")
         labels = _numbers_if_all(cells)
-    elif kind in _DIALECTS:
+    elif kind in _TABLES:
         columns = read_columns(path)
         labels = _numbers_if_all(columns[one_key(path, list(columns), "label", "columns")])
     elif kind in (".npy", ".npz"):
@@ -133,7 +125,7 @@ def read_table(path: PathLike) -> Bunch:
     array([ 0,  0, -1])
     """
     path = existing_file(path)
-    if path.suffix.lower() not in _DIALECTS:
+    if path.suffix.lower() not in _TABLES:
         raise ValueError(f"{path} has the extension {path.suffix!r}; expected .csv or .tsv.")
     columns = read_columns(path)
     missing = [name for name in ("language", "pair_id") if name not in columns]
@@ -158,31 +150,45 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
+        data, at = error.object, error.start  # without the mark
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise Refused(
+            f"{path} is not UTF-8 text: line {data.count(10, 0, at) + 1} has the byte "
+            f"0x{data[at]:02x} as its byte {at - data.rfind(10, 0, at)} ({error.reason})"
+            f"{'; it begins like UTF-16' if wide else ''}. Save it as UTF-8, e.g. with "
+            "iconv -f ENCODING -t utf-8."
+        ) from error
 
 
 def read_columns(path: Path) -> dict[str, list[str]]:
     """Read a table with a header line as one list of cells a column."""
-    dialect = _DIALECTS[path.suffix.lower()]
+    tabs = path.suffix.lower() == ".tsv"
+    text = read_text(path)
     try:
-        rows = csv.reader(io.StringIO(read_text(path), newline=""), dialect)
-        lines = [row for row in rows if row]
+        quoted = csv.reader(io.StringIO(text, newline=""))
+        lines = _tab_rows(text) if tabs else [row for row in quoted if row]
     except csv.Error as error:
-        raise ValueError(f"{path} is not a {path.suffix} table ({error}).") from error
+        raise Refused(f"{path} is not a {path.suffix} table ({error}).") from error
     if len(lines) < 2:
-        raise ValueError(f"{path} has {len(lines)} lines: expected a header line, then the rows.")
+        raise Refused(f"{path} has {len(lines)} lines: expected a header line, then the rows.")
     header = [cell.strip() for cell in lines[0]]
     for number, row in enumerate(lines[1:], start=1):
         if len(row) != len(header):
-            raise ValueError(
+            raise Refused(
                 f"{path} has {len(row)} cells in data row {number} and {len(header)} in its header "
-                f"{header}. Cells that hold {dialect.delimiter!r} need quotes in .csv "
+                f"{header}. Cells that hold {'tabs' if tabs else 'commas'} need quotes in .csv "
                 "and cannot be in .tsv."
             )
     if len(set(header)) != len(header):
-        raise ValueError(f"{path} names a column twice: {header}. Rename one.")
+        raise Refused(f"{path} names a column twice: {header}. Rename one.")
     cells = zip(*lines[1:], strict=True)
     return {name: [c.strip() for c in column] for name, column in zip(header, cells, strict=True)}
+
+
+def _tab_rows(text: str) -> list[list[str]]:
+    """Cells between tabs, no quoting: a text with a stray quotation mark costs no rows."""
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return [line.split("\t") for line in lines if line]
 
 
 def _numbers_if_all(cells: Sequence[str]) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Embeddings and labels on disk, read without ever running what a file holds.
 
-Arrays in ``.npy`` and ``.safetensors`` are memory-mapped: rows are read when they are used.
+Arrays in ``.npy`` and ``.safetensors`` are memory-mapped: rows are read when they are used; so is
+one layer of an :class:`posthoc_align.embedding_store.EmbeddingStore` of one shard.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,18 @@ from posthoc_align._array_files import (
 from posthoc_align._arrays import Array, is_tensor, namespace, upcast
 from posthoc_align._blocks import blocks
 from posthoc_align._table_files import read_labels, read_table
+from posthoc_align.embedding_store import EmbeddingStore
+from posthoc_align.embedding_store._index import NAME as STORE_INDEX
+from posthoc_align.embedding_store._shard import listed
 
-__all__ = ["read_corpus", "read_embeddings", "read_labels", "read_table"]
+__all__ = [
+    "is_store",
+    "open_store",
+    "read_corpus",
+    "read_embeddings",
+    "read_labels",
+    "read_table",
+]
 
 
 def read_embeddings(path: PathLike, *, mmap: bool = True) -> Array:
@@ -89,6 +101,7 @@ def read_corpus(
     *,
     table: PathLike | None = None,
     labels: Any = None,
+    layer: int | None = None,
 ) -> Bunch:
     """Read the embeddings of several languages, and which rows translate each other.
 
@@ -98,12 +111,15 @@ def read_corpus(
         Either several files, one a language: the file's stem is the language (``emb/en.npy`` is
         "en"), and row i of every file has the pair id i. They are joined in memory:
         O(n_samples n_features). Or one file with the rows of all languages, and a `table`; then
-        rows stay on disk.
+        rows stay on disk. Or the folder of one store, which says both itself.
     table : path, optional
-        Language and pair id of each row of the one file: see :func:`read_table`.
+        Language and pair id of each row of the one file, or of the store in place of its own: see
+        :func:`read_table`.
     labels : path or array-like, optional
-        Labels of the task: see :func:`read_labels`. With several files one a pair, shared by all
-        languages, or one a row of all files; with one file one a row.
+        Labels of the task: see :func:`read_labels`. One a row; or, without a table, one a pair,
+        shared by all languages: that of the pair id i at place i.
+    layer : int, optional
+        Of a store that has several.
 
     Returns
     -------
@@ -121,7 +137,7 @@ def read_corpus(
         If files differ in rows, width or type, give one language twice, a table or labels do not
         have one entry a row, one file comes without a table, or several with one; if a row holds
         NaN or infinity, or zeros alone, which has no direction. The file and the row, counted from
-        0, are named.
+        0, are named. If a store is damaged, has no such layer, or knows no languages.
 
     Notes
     -----
@@ -130,8 +146,15 @@ def read_corpus(
     files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not files:
         raise ValueError("No embeddings files were given: pass one a language, or one and a table.")
-    corpus = _from_table(files, table) if table is not None else _from_files(files)
-    n_rows = corpus.X.shape[0]
+    if is_store(files[0]):
+        corpus = _from_store(files, table, layer)
+    elif layer is not None:
+        raise ValueError(
+            f"A layer came ({layer}), but {files[0]} is no store: files have one layer each. Leave "
+            "it out (in Python layer=, of the command --layer)."
+        )
+    else:
+        corpus = _from_table(files, table) if table is not None else _from_files(files)
     if labels is not None:
         if corpus.label is not None:
             raise ValueError(
@@ -139,8 +162,76 @@ def read_corpus(
                 "--labels). Pass one."
             )
         found = read_labels(labels) if isinstance(labels, (str, os.PathLike)) else labels
-        corpus.label = _one_a_row(np.asarray(found), n_rows, len(files))
+        corpus.label = _one_a_row(np.asarray(found), corpus.pair_id, shared=table is None)
     return corpus
+
+
+def is_store(path: PathLike) -> bool:
+    """Whether a path is the folder of an embedding store.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(path, (str, os.PathLike)) and (Path(path) / STORE_INDEX).is_file()
+
+
+def open_store(path: PathLike) -> EmbeddingStore:
+    """Open a store of which every shard is there.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    EmbeddingStore
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no store.
+    ValueError
+        If its index or a shard is damaged: going on without would leave rows out unseen.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged shards: they are refused here
+        store = EmbeddingStore(path)
+    if store.damaged:
+        raise ValueError(
+            f"The store {path} is damaged: {listed(store.damaged)}. Copy it again, or delete the "
+            "folder and extract again."
+        )
+    return store
+
+
+def _from_store(files: Sequence[PathLike], table: PathLike | None, layer: int | None) -> Bunch:
+    if len(files) > 1:
+        raise ValueError(
+            f"{files[0]} is a store and came with {len(files) - 1} more: a store has the rows of "
+            "all languages. Pass it alone."
+        )
+    store = open_store(files[0])
+    if layer is None and len(store.layers or ()) > 1:
+        raise ValueError(
+            f"The store {store.path} has the layers {list(store.layers or ())}: name one (in "
+            "Python layer=, of the command --layer)."
+        )
+    X = store.to_array(layer=layer)
+    _require_sound(store.path, X)
+    if table is not None:
+        return Bunch(X=X, **_rows_of_table(table, store.path, X.shape[0]))
+    if store.language is None:
+        raise ValueError(
+            f"The store {store.path} does not know the language of its rows: pass a table with the "
+            "columns language and pair_id (in Python table=, of the command --table)."
+        )
+    ids = np.full(len(store), -1) if store.pair_id is None else store.pair_id
+    return Bunch(X=X, language=store.language, pair_id=ids, label=None, split=None)
 
 
 def _from_table(files: Sequence[PathLike], table: PathLike) -> Bunch:
@@ -151,13 +242,17 @@ def _from_table(files: Sequence[PathLike], table: PathLike) -> Bunch:
         )
     X = read_embeddings(files[0])
     _require_sound(files[0], X)
+    return Bunch(X=X, **_rows_of_table(table, files[0], X.shape[0]))
+
+
+def _rows_of_table(table: PathLike, described: PathLike, n_rows: int) -> Bunch:
     rows = read_table(table)
-    if len(rows.language) != X.shape[0]:
+    if len(rows.language) != n_rows:
         raise ValueError(
-            f"{table} has {len(rows.language)} rows and {files[0]} has {X.shape[0]}: expected one "
+            f"{table} has {len(rows.language)} rows and {described} has {n_rows}: expected one "
             "line a row of embeddings, in the same order, besides the header line."
         )
-    return Bunch(X=X, **rows)
+    return rows
 
 
 def _from_files(files: Sequence[PathLike]) -> Bunch:
@@ -226,13 +321,17 @@ def _require_same(what: str, files: Sequence[PathLike], found: Sequence[Any], cu
         )
 
 
-def _one_a_row(labels: np.ndarray, n_rows: int, n_files: int) -> np.ndarray:
+def _one_a_row(labels: np.ndarray, pair_id: np.ndarray, *, shared: bool) -> np.ndarray:
+    """Labels as they are if there is one a row, else, where they may be shared, by pair id."""
+    n_rows = len(pair_id)
     if labels.shape == (n_rows,):
         return labels
-    if n_files > 1 and labels.shape == (n_rows // n_files,):
-        return np.tile(labels, n_files)
-    shared = f"{n_rows // n_files} (one a pair, shared by all languages) or " * (n_files > 1)
+    numbered = shared and pair_id.dtype.kind in "iu" and bool(pair_id.min() >= 0)
+    n_pairs = int(pair_id.max()) + 1 if numbered else 0
+    if numbered and labels.shape == (n_pairs,):
+        return labels[pair_id]
+    also = f"{n_pairs} (one a pair, shared by all languages) or " if numbered else ""
     raise ValueError(
-        f"labels has shape {labels.shape}; expected {shared}{n_rows} (one a row). "
+        f"labels has shape {labels.shape}; expected {also}{n_rows} (one a row). "
         "Check that labels and embeddings come from the same texts."
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from posthoc_align.cli import main
+from posthoc_align.cli import _parsers, main
 
 N, D = 60, 6
 
@@ -75,11 +78,11 @@ def test_a_report_is_one_page_that_says_how_to_repeat_it(folder, capsys):
             np.save(folder / layer / path.split("/")[-1], noise)
     page = folder / "pages" / "report.html"
     layers = ["--layers", str(folder / "1"), str(folder / "2")]
-    given = ["report", *files(folder), "--pivot", "en", *layers, "--output", str(page), "--quiet"]
+    given = ["report", *files(folder), "--pivot", "en", *layers, "--output", str(page)]
     assert main(given) == 0
-    printed = capsys.readouterr().out
-    assert "Of 2 layers, 2 is the one to align" in printed
-    assert f"written to {page}" in printed
+    said = capsys.readouterr()
+    assert "Of 2 layers, 2 is the one to align" in said.out
+    assert f"written to {page}" in said.err
     text = page.read_text()
     assert "posthoc-align report " in text
     assert text.count("<img") == 7
@@ -100,7 +103,7 @@ def test_a_missing_file_is_named(folder, capsys):
 
 def test_an_unknown_pivot_lists_the_languages(folder, capsys):
     assert compare(folder, *files(folder), "--pivot", "xx") == 1
-    assert "pivot='xx' is not among the languages ['de', 'en', 'fi']" in capsys.readouterr().err
+    assert "--pivot xx is none of the languages, ['de', 'en', 'fi']" in capsys.readouterr().err
 
 
 def test_a_pickle_in_an_npy_is_refused_and_not_run(folder, capsys):
@@ -124,12 +127,46 @@ def test_wrong_usage_exits_with_two(capsys):
     assert "--pivot" in capsys.readouterr().err
 
 
-def test_help_shows_examples_for_every_command(capsys):
-    for argv in (["--help"], ["compare", "--help"], ["report", "--help"]):
-        with pytest.raises(SystemExit) as stop:
-            main(argv)
-        assert stop.value.code == 0
-        assert "posthoc-align compare emb/" in capsys.readouterr().out
+COMMANDS = [
+    *("demo", "compare", "report", "extract", "fit", "evaluate", "transform", "export"),
+    *("inspect", "run"),
+]
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_shows_examples_and_exit_codes_in_80_columns(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as stop:
+        main([word for word in (command, "--help") if word])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert f"\n  posthoc-align {command or 'demo'}" in said.partition("examples:")[2]
+    assert "exit codes: 0 done, 1 wrong input, 2 wrong usage, 130 interrupted" in said
+    assert max(map(len, said.splitlines())) <= 80
+    if command:
+        assert all(option in said for option in ("--json", "--quiet", "--verbose"))
+        assert "--config" in said or command == "run"
+    else:
+        assert all(f"\n    {name} " in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_examples_of_a_command_are_ones_that_it_takes(command):
+    parser = _parsers()[1][command]
+    lines = [line.strip() for line in parser.epilog.splitlines()]
+    shown = [line for line in lines if line.startswith("posthoc-align ")]
+    assert shown
+    for line in shown:
+        _parsers()[0].parse_args(shlex.split(line)[1:])
+
+
+def test_help_comes_without_waiting_for_numpy():
+    code = (
+        "import sys; from posthoc_align.cli import _parser; _parser();"
+        "print([name for name in ('numpy', 'sklearn', 'torch') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_the_module_runs_as_the_command():
@@ -142,9 +179,7 @@ def test_the_module_runs_as_the_command():
 
 def report(folder, *more):
     page = folder / "page.html"
-    return main(
-        ["report", *files(folder), "--pivot", "en", "--quiet", "--output", str(page), *more]
-    )
+    return main(["report", *files(folder), "--pivot", "en", "--output", str(page), *more])
 
 
 @pytest.mark.slow
@@ -153,16 +188,16 @@ def test_a_report_on_rows_that_do_not_correspond_says_so(folder, capsys):
     for name in ("de", "fi"):
         np.save(folder / f"{name}.npy", rng.permutation(np.load(folder / f"{name}.npy")))
     assert report(folder) == 0
-    printed = capsys.readouterr().out
-    assert "No method is surely better than identity" in printed
-    assert (
-        "warning: Held-out retrieval is at chance after every alignment in ['de', 'fi']" in printed
-    )
+    said = capsys.readouterr()
+    assert "No method is surely better than identity" in said.out
+    assert "warning: Held-out retrieval is at chance after every alignment" in said.err
 
 
 def test_a_report_that_cannot_be_drawn_reads_no_file(folder, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("posthoc_align.store.read_corpus", lambda *_, **__: pytest.fail("was read"))
+    monkeypatch.setattr(
+        "posthoc_align.commands._rows.read_corpus", lambda *_, **__: pytest.fail("was read")
+    )
     assert report(folder) == 1
     assert "needs Matplotlib: pip install" in capsys.readouterr().err
 
@@ -191,11 +226,106 @@ def test_labels_that_are_numbers_are_refused_by_name(folder, capsys):
     assert "label holds ['float']" in capsys.readouterr().err
 
 
-def test_extract_shows_examples_and_names_what_is_missing(tmp_path, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["extract", "--help"])
-    assert end.value.code == 0
-    assert "posthoc-align extract path/to/model" in capsys.readouterr().out
-    nowhere = tmp_path / "nowhere.txt"
-    assert main(["extract", "model", str(nowhere), "--output", str(tmp_path / "store")]) == 1
-    assert "nowhere.txt" in capsys.readouterr().err
+# What all commands have in common
+
+
+def test_an_interrupt_ends_in_130_and_says_how_to_go_on(folder, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("posthoc_align.commands._rows.read_corpus", stop)
+    monkeypatch.setattr("posthoc_align.extract.read_texts", stop)
+    assert compare(folder, *files(folder), "--pivot", "en") == 130
+    assert capsys.readouterr().err == "posthoc-align: stopped.\n"
+    assert main(["extract", "model", "en.txt", "--output", str(folder / "store")]) == 130
+    said = capsys.readouterr().err
+    assert said == "posthoc-align: stopped. The same command goes on where it stopped.\n"
+
+
+@pytest.mark.slow
+def test_a_real_interrupt_ends_the_process_with_130(tmp_path):
+    run = subprocess.Popen(
+        [sys.executable, "-m", "posthoc_align", "demo", "--output", str(tmp_path / "out")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    while not (tmp_path / "out").exists():  # it is at work from then on
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate()
+    assert run.returncode == 130
+    assert said.endswith("posthoc-align: stopped.\n")
+    assert "Traceback" not in said
+
+
+def test_quiet_says_nothing_and_verbose_says_how_long_and_where(folder, capsys):
+    out = ["--pivot", "en", "--method", "ridge", "--output", str(folder / "m.safetensors")]
+    assert main(["fit", *files(folder), *out, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["fit", *files(folder), *out, "--verbose"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "fit: 0." in said.err
+    assert "(replaced what was there)" in said.err
+    lost = ["inspect", str(folder / "lost.safetensors")]
+    assert main([*lost, "--verbose"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert main(lost) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*lost, "--verbose", "--quiet"]) == 1
+    assert "--quiet and --verbose came together" in capsys.readouterr().err
+
+
+def test_json_is_all_there_is_on_standard_output(folder, capsys):
+    place = str(folder / "m.safetensors")
+    fit = ["fit", *files(folder), "--pivot", "en", "--method", "centring", "--output", place]
+    commands = [
+        fit,
+        ["inspect", place],
+        ["transform", place, *files(folder), "--output", str(folder / "out")],
+        ["export", place, str(folder / "de.npz"), "--language", "de"],
+        ["evaluate", *files(folder), "--pivot", "en", "--model", place],
+        ["demo", "--texts", str(folder / "texts")],
+    ]
+    for command in commands:
+        assert main([*command, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["command"] == command[0]
+        assert isinstance(said["warnings"], list)
+    assert main([*fit[:3], "--json", *fit[4:-1], str(folder)]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_a_reader_that_goes_away_is_no_error(folder):
+    """As in ``posthoc-align inspect ... | head -0``."""
+    place = folder / "m.safetensors"
+    fit = ["fit", *files(folder), "--pivot", "en", "--method", "lsar", "--output", str(place)]
+    assert main([*fit, "--quiet"]) == 0
+    code = (
+        "import os, sys; from posthoc_align.cli import main; read, write = os.pipe();"
+        f"os.close(read); os.dup2(write, 1); sys.exit(main(['inspect', {str(place)!r}]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    assert run.stderr == ""
+
+
+def test_half_an_option_is_not_guessed_at(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "en.npy", "--piv", "en"])
+    assert stop.value.code == 2
+
+
+def test_the_texts_of_the_corpus_correspond_line_by_line(tmp_path, capsys):
+    from posthoc_align.datasets import load_parallel_topics
+    from posthoc_align.extract import read_texts
+    from posthoc_align.store import read_labels
+
+    assert main(["demo", "--texts", str(tmp_path / "texts")]) == 0
+    assert "of 1200 lines each" in capsys.readouterr().err
+    corpus = load_parallel_topics(languages=["en", "zh"])
+    read = read_texts([tmp_path / "texts" / f"{code}.txt" for code in ("en", "zh")])
+    assert read.text == corpus.text.tolist()
+    topics = read_labels(tmp_path / "texts" / "topics.csv")
+    assert topics.tolist() == corpus.topic[:1200].tolist()
