@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ CALLS = [
     span for span in re.findall(r"`([^`\n]+)`", GUIDE) if re.match(r"[A-Za-z_.]+\(.*\)$", span)
 ]
 KNOWN = {name: getattr(posthoc_align, name) for name in posthoc_align._HOME}
+FILE_READERS = [KNOWN[name] for name in ("load", "save", "moments_of", "transform_store")]
 
 
 def made(call: str) -> object:
@@ -27,7 +29,13 @@ def made(call: str) -> object:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_it_shows_makes_an_estimator_or_a_scorer(call):
-    ast.parse(call, mode="eval")
+    """A call that works on files is held against the signature instead."""
+    shown = ast.parse(call, mode="eval").body
+    function = KNOWN.get(shown.func.id) if isinstance(shown.func, ast.Name) else None
+    if function in FILE_READERS:
+        names = {word.arg: None for word in shown.keywords}
+        inspect.signature(function).bind(*shown.args, **names)
+        return
     assert hasattr(made(call), "fit") or callable(made(call))
 
 

@@ -182,8 +182,10 @@ class Report:
 
         Raises
         ------
-        ImportError, OSError
-            As :func:`require_page`, before anything is drawn.
+        ImportError
+            If Matplotlib or Jinja2 is not installed; before anything is drawn.
+        OSError
+            If there is no such folder, or the path is one; before anything is drawn.
         """
         require_page(path)
         result = self.comparison.to_dict()
