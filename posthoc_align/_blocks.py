@@ -253,14 +253,15 @@ class Runs:
     """
 
     def __init__(self, codes: np.ndarray) -> None:
-        self.codes = codes
+        few = not len(codes) or codes.max() < 2**15
+        self.codes = codes.astype(np.int16) if few else codes  # which NumPy sorts in linear time
         self._there: Array | None = None
         self._run = np.cumsum(np.diff(codes, prepend=codes[:1]) != 0, dtype=np.int32)
 
     @property
-    def count(self) -> int:
-        """Number of runs of equal codes."""
-        return int(self._run[-1]) + 1
+    def many(self) -> bool:
+        """Whether a block of rows is of several codes, as a rule: the rows are shuffled."""
+        return int(self._run[-1]) + 1 > len(self.codes) // 100
 
     def single(self, rows: slice) -> bool:
         """Whether the rows are of one code."""
@@ -272,10 +273,19 @@ class Runs:
             self._there = index_like(self.codes, X)
         return self._there
 
-    def present(self, rows: slice) -> np.ndarray:
-        """The distinct codes of the rows."""
+    def sorted(self, rows: slice) -> tuple[np.ndarray | None, list[tuple[int, slice]]]:
+        """The order that puts rows of one code together, and where in it each code's rows lie.
+
+        The order is None where the rows are of one code.
+        """
         here = self.codes[rows]
-        return here[:1] if self.single(rows) else np.unique(here)
+        if self.single(rows):
+            return None, [(int(here[0]), slice(0, len(here)))]
+        order = np.argsort(here, kind="stable")
+        found, starts = np.unique(here[order], return_index=True)
+        stops = [*starts[1:].tolist(), len(here)]
+        cuts = zip(starts.tolist(), stops, strict=True)
+        return order, [(int(code), slice(*cut)) for code, cut in zip(found, cuts, strict=True)]
 
 
 def gather(table: Array, codes: np.ndarray | Runs, X: Array) -> Callable[[slice], Array]:

@@ -6,13 +6,13 @@ with :math:`n = n_a + n_b` and :math:`\delta = \bar b - \bar a`,
 .. math:: S = S_a + S_b + \frac{n_a n_b}{n}\,\delta\,\delta^\top
 
 (Chan, Golub & LeVeque, The American Statistician 37, 1983). Rows are read once, block by block;
-inside a block sums run in the compute type of X, shifted by a provisional mean so that data far
-from the origin do not cancel, and blocks are added in float64.
+inside a block sums run in the compute type of X, where there are second moments shifted by a
+provisional mean, so that data far from the origin do not cancel; blocks are added in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -23,6 +23,7 @@ import numpy as np
 from posthoc_align._arrays import (
     Array,
     column_sums,
+    group_sums,
     index_like,
     namespace,
     resolution,
@@ -36,7 +37,6 @@ from posthoc_align._blocks import (
     Runs,
     blocks,
     explain_nonfinite,
-    gather,
     silent,
 )
 from posthoc_align.languages import factorize
@@ -213,38 +213,21 @@ def _grouped(
 
     `codes` count from 0 in the order of `labels`.
     """
-    xp, d, n_groups = namespace(X), X.shape[1], len(labels)
-    counts = np.bincount(codes, minlength=n_groups)
-    shift = _provisional_means(X, codes, counts)
-    runs = Runs(codes)
-    shift_of = gather(shift, runs, X)
-    sums = zeros_on(X, (n_groups, d))
-    squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
-    scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
-    within = zeros_on(X, (d, d)) if second == "within" else None
-    # Shuffled languages cost a product a block; products are worth it only if they are large.
-    products = second in ("full", "within") or runs.count > len(codes) // 100
-    for rows in blocks(X, target=PRODUCT_BLOCK if products else CACHE_BLOCK):
-        block = upcast(X[rows]) - shift_of(rows)
-        present = runs.present(rows)
-        at = index_like(present, X)
-        add = column_sums if len(present) == 1 else _sums_of(runs.there(X)[rows], at, block)
-        sums[at] += xp.astype(add(block), xp.float64)
-        if squares is not None:
-            squares[at] += xp.astype(add(block * block), xp.float64)
-        if within is not None:
-            within += block.T @ block
-        if scatters is not None:
-            for group in present.tolist():
-                part = block if len(present) == 1 else block[runs.there(X)[rows] == group]
-                scatters[group] += part.T @ part
+    n_groups = len(labels)
+    counts, runs = np.bincount(codes, minlength=n_groups), Runs(codes)
+    if second == "none":
+        shift, sums = None, _sums(X, runs, n_groups)
+        squares = scatters = within = None
+    else:
+        shift = _provisional_means(X, codes, counts)
+        sums, squares, scatters, within = _second_sums(X, runs, shift, second)
     total = to_host(sums)
     if not np.all(np.isfinite(total)) or (
         squares is not None and not np.all(np.isfinite(to_host(squares)))
     ):
         explain_nonfinite(X)
     deltas = total / np.maximum(counts, 1)[:, None]
-    means = deltas + to_host(shift)
+    means = deltas if shift is None else deltas + to_host(shift)
     parts: dict[Label, Moments] = {}
     for i, label in enumerate(labels):
         n, delta = int(counts[i]), deltas[i]
@@ -260,11 +243,51 @@ def _grouped(
     return parts, to_host(within) - (deltas.T * counts) @ deltas
 
 
-def _sums_of(codes: Array, groups: Array, block: Array) -> Callable[[Array], Array]:
-    """Sums over the rows of each group as one product, whose order of adding is always the same."""
-    member = codes[None, :] == groups[:, None]
-    indicator = namespace(block).astype(member, block.dtype)
-    return lambda rows: indicator @ rows
+def _sums(X: Array, runs: Runs, n_groups: int) -> Array:
+    """Sum of the rows of each group, as they are.
+
+    No shift: in a mean nothing cancels. Some thousand float32 rows are added before float64 takes
+    over, so that it is off by a few spacings of the values themselves.
+    """
+    sums = zeros_on(X, (n_groups, X.shape[1]))
+    for rows in blocks(X, target=PRODUCT_BLOCK if runs.many else CACHE_BLOCK):
+        block = upcast(X[rows])
+        if runs.single(rows):
+            sums[int(runs.codes[rows.start])] += column_sums(block)
+        else:
+            sums += group_sums(block, runs.there(X)[rows], n_groups)
+    return sums
+
+
+def _second_sums(
+    X: Array, runs: Runs, shift: Array, second: Second
+) -> tuple[Array, Array | None, Array | None, Array | None]:
+    """Sums of the rows of each group, of their squares and products, about a shift of each."""
+    n_groups, d = shift.shape
+    sums = zeros_on(X, (n_groups, d))
+    squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
+    scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
+    within = zeros_on(X, (d, d)) if second == "within" else None
+    # Products want long blocks; so do shuffled languages, each of which has a part of a block.
+    long = second in ("full", "within") or runs.many
+    for rows in blocks(X, target=PRODUCT_BLOCK if long else CACHE_BLOCK):
+        order, cuts = runs.sorted(rows)
+        if order is None:
+            block = upcast(X[rows]) - shift[cuts[0][0]]
+        else:
+            block = upcast(X[index_like(rows.start + order, X)])
+        for group, at in cuts:
+            part = block[at]
+            if order is not None:
+                part -= shift[group]  # of the block, which is a copy
+            sums[group] += column_sums(part)
+            if squares is not None:
+                squares[group] += column_sums(part * part)
+            if scatters is not None:
+                scatters[group] += part.T @ part
+        if within is not None:
+            within += block.T @ block
+    return sums, squares, scatters, within
 
 
 def _provisional_means(X: Array, codes: np.ndarray, counts: np.ndarray) -> Array:

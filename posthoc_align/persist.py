@@ -100,8 +100,8 @@ def load(path: PathLike) -> Any:
     path = existing_file(path)
     metadata, arrays = _read(path)
     text = _content(path, metadata, arrays)
+    content = _tree(path, text)
     try:
-        content = json.loads(text)
         model = unpack(content["model"], arrays)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Refused(f"{path} is not a model this version can read: {error}.") from error
@@ -147,9 +147,22 @@ def describe(path: PathLike) -> dict[str, Any]:
     path = existing_file(path)
     metadata, arrays = _read(path)
     text = _content(path, metadata, arrays)
-    about = json.loads(text).get("about")
+    about = _tree(path, text).get("about")
     size = sum(array.nbytes for array in arrays.values())
     return (about if isinstance(about, dict) else {}) | {"bytes": size}
+
+
+def _tree(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{path} is not a model this version can read: {error}.") from error
+    if not isinstance(content, dict):
+        raise Refused(
+            f"{path} is not a model this version can read: it holds a {type(content).__name__} "
+            "where an object belongs."
+        )
+    return content
 
 
 def _about(model: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
 import struct
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -87,12 +89,29 @@ def fitted(estimator: Any) -> tuple[Any, dict[str, Any]]:
         return estimator.fit(X[:40], X[40:80]), {}
 
 
-@pytest.mark.parametrize("estimator", own_estimators(), ids=lambda e: type(e).__name__)
-def test_every_estimator_comes_back_as_it_was(estimator, tmp_path):
-    model, known = fitted(estimator)
-    save(model, tmp_path / "model.safetensors")
-    again = load(tmp_path / "model.safetensors")
+def all_estimators() -> list[Any]:
+    """One of each, and those that keep scikit-learn's contract, whose parameters differ."""
+    path = Path(__file__).parent / "test_contract.py"
+    spec = importlib.util.spec_from_file_location("contract", path)
+    contract = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(contract)
+    found = {repr(estimator): estimator for estimator in own_estimators()}
+    for estimator in contract.ESTIMATORS:
+        if hasattr(estimator, "to"):
+            estimator.set_params(to="en")
+        found.setdefault(repr(estimator), estimator)
+    return list(found.values())
 
+
+@pytest.fixture(
+    scope="module", params=all_estimators(), ids=lambda e: " ".join(repr(e).split())[:60]
+)
+def known_model(request):
+    """A fitted estimator, and what its transform wants."""
+    return fitted(clone(request.param))
+
+
+def require_same_answers(again, model, known):
     assert type(again) is type(model)
     assert repr(again) == repr(model)
     assert sorted(vars(again)) == sorted(vars(model))
@@ -103,6 +122,49 @@ def test_every_estimator_comes_back_as_it_was(estimator, tmp_path):
         return
     # A view of another array comes back compact, which can change the last bit of a product
     np.testing.assert_allclose(after, before, rtol=1e-12, atol=1e-14)
+
+
+def test_every_estimator_comes_back_as_it_was(known_model, tmp_path):
+    model, known = known_model
+    save(model, tmp_path / "model.safetensors")
+    require_same_answers(load(tmp_path / "model.safetensors"), model, known)
+
+
+def test_every_estimator_survives_joblib(known_model, tmp_path):
+    model, known = known_model
+    joblib.dump(model, tmp_path / "model.joblib")
+    require_same_answers(joblib.load(tmp_path / "model.joblib"), model, known)
+
+
+@pytest.mark.extras
+def test_every_estimator_survives_skops(known_model):
+    """Which types are foreign to skops is told to it, and they are this library's alone."""
+    skops = pytest.importorskip("skops.io", reason="skops is not installed")
+    model, known = known_model
+    data = skops.dumps(model)
+    own = skops.get_untrusted_types(data=data)
+    assert all(name.startswith("posthoc_align.") for name in own)
+    require_same_answers(skops.loads(data, trusted=own), model, known)
+
+
+@pytest.mark.parametrize(
+    "dump", ["save", "joblib", pytest.param("skops", marks=pytest.mark.extras)]
+)
+def test_a_pipeline_fitted_without_languages_survives(dump, tmp_path):
+    model = make_pipeline(StandardScaler(), LanguageCentering(), LSAR(), LogisticRegression())
+    model.fit(X, TOPIC)
+    path = tmp_path / "m"
+    if dump == "save":
+        save(model, path)
+        again = load(path)
+    elif dump == "joblib":
+        joblib.dump(model, path)
+        again = joblib.load(path)
+    else:
+        skops = pytest.importorskip("skops.io", reason="skops is not installed")
+        skops.dump(model, path)
+        again = skops.load(path, trusted=skops.get_untrusted_types(file=path))
+    assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
 def test_an_unfitted_estimator_comes_back_unfitted(tmp_path):
@@ -263,6 +325,7 @@ HOSTILE = [
     ),
     (lambda m, a: m.update({"posthoc_align": "[" * 100_000}), "not a model this version can read"),
     (lambda m, a: m.update({"posthoc_align": "{}"}), "not a model this version can read"),
+    (lambda m, a: m.update({"posthoc_align": "null"}), "holds a NoneType where an object belongs"),
 ]
 
 
@@ -272,6 +335,15 @@ def test_a_hostile_file_is_refused(change, says, tmp_path):
     rewrite(tmp_path / "m", change)
     with pytest.raises(ValueError, match=says):
         load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", "[1]", '"x"', "{"])
+def test_nothing_is_described_of_a_tree_that_is_none(text, tmp_path):
+    save(LSAR(), tmp_path / "m")
+    rewrite(tmp_path / "m", lambda m, a: m.update({"posthoc_align": text}))
+    for read in (describe, load):
+        with pytest.raises(Refused, match=r"m is not a model this version can read"):
+            read(tmp_path / "m")
 
 
 def test_attributes_of_a_file_do_not_reach_the_class(tmp_path):

@@ -6,6 +6,8 @@ vectors, dictionaries and alignments need nothing more.
 
 from posthoc_align.extract._encoder import Encoder
 from posthoc_align.extract._run import write_store
+from posthoc_align.extract._run_words import write_words
+from posthoc_align.extract._words import words_of
 from posthoc_align.extract.dictionaries import (
     dictionary_rows,
     read_alignment,
@@ -23,5 +25,7 @@ __all__ = [
     "read_texts",
     "read_vectors",
     "word_pairs",
+    "words_of",
     "write_store",
+    "write_words",
 ]

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import gc
+import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 
-def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], *, size: int) -> int:
-    """Call `work` on the positions of at most `size` rows at a time, long rows first.
+@dataclass
+class Room:
+    """How much runs at once: at most `size` texts, and no more tokens than memory had room for.
+
+    Parameters
+    ----------
+    size : int
+        Texts of a batch.
+    tokens : float
+        Padded tokens of a batch; infinite until memory ran out once.
+    """
+
+    size: int
+    tokens: float = math.inf
+
+    def of(self, longest: int) -> int:
+        """Texts that run at once if the longest has so many tokens."""
+        return int(max(1, min(self.size, self.tokens // max(1, longest))))
+
+
+def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], room: Room) -> None:
+    """Call `work` on the positions of as many rows at a time as there is room, long rows first.
 
     Rows of like length need little padding; with the longest first, memory runs out at once or not
-    at all. When it does the batch is halved, and what follows has the smaller size.
+    at all. When it does the batch is halved, and no later batch has more tokens than the half:
+    shorter rows still run many at a time.
 
     Parameters
     ----------
@@ -21,12 +44,8 @@ def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], *, size:
         Number of tokens of each row; equal ones keep their order.
     work : callable
         Takes the positions of a batch; may be called again on parts of what it failed on.
-    size : int
-
-    Returns
-    -------
-    size : int
-        What it has come down to.
+    room : Room
+        Made smaller when memory runs out.
 
     Raises
     ------
@@ -41,26 +60,27 @@ def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], *, size:
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        at = order[start : start + size]
+        longest = int(lengths[order[start]])
+        at = order[start : start + room.of(longest)]
         if _done(work, at):
             start += len(at)
             continue
         gc.collect()  # after the error is gone, and with it what its frames held on to
         _empty_cache()
-        longest = int(lengths[at].max())
         if len(at) == 1:
             raise MemoryError(
                 f"Out of memory on a single text of {longest} tokens (row {at[0]}). Lower "
                 "max_length, take compute_dtype='float16' or 'bfloat16', or a larger device."
             )
-        size = len(at) // 2
+        half = len(at) // 2
+        room.tokens = half * longest
         warnings.warn(
             f"Out of memory on a batch of {len(at)} texts of up to {longest} tokens: going on with "
-            f"batches of {size}. Pass batch_size={size} to begin there.",
+            f"batches of {half} such texts, or {room.tokens} tokens. Pass batch_size={half} to "
+            "begin there.",
             UserWarning,
             stacklevel=2,
         )
-    return size
 
 
 def _done(work: Callable[[np.ndarray], None], at: np.ndarray) -> bool:

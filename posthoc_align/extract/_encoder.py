@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
@@ -11,10 +12,11 @@ from sklearn.utils import Bunch
 
 from posthoc_align._array_files import PathLike
 from posthoc_align._arrays import Array
-from posthoc_align.extract._batches import in_batches
-from posthoc_align.extract._layers import find_blocks, run_layers
+from posthoc_align.extract._batches import Room, in_batches
+from posthoc_align.extract._layers import find_blocks, layer_numbers, run_layers
 from posthoc_align.extract._models import load_backbone, require_device
 from posthoc_align.extract._pooling import POOLINGS, pool
+from posthoc_align.extract._sentence_transformers import Output
 from posthoc_align.extract._tokens import Tokens, padded, tokenize
 from posthoc_align.extract._words import gather_words, split_words
 
@@ -33,11 +35,12 @@ class Encoder:
     model : str, path, or loaded model
         Folder or hub name of a model of transformers (an encoder, a decoder, or an encoder-decoder,
         of which the encoder is taken) or of sentence-transformers; or such a model, loaded. It is
-        set to evaluation mode. Of sentence-transformers the transformer is taken: what follows it,
-        such as scaling to unit norm, is not applied.
+        set to evaluation mode.
     layers : "all" or sequence of int, default=(-1,)
         0 is what enters the first block, k what leaves block k, negative ones count from the last:
-        the numbers of transformers' ``hidden_states``.
+        the numbers of transformers' ``hidden_states``. Where a model of sentence-transformers has
+        modules behind its pooling, such as Dense or Normalize, one layer more, ``n_layers_ + 1``,
+        is what they make of the last block's: what the model's own ``encode`` returns.
     pooling : {"mean", "cls", "last", "max"}, optional
         Of the tokens of a sentence; "cls" is the first one. None: what a sentence-transformers
         folder asks for, otherwise "mean".
@@ -75,8 +78,15 @@ class Encoder:
     OSError
         If the model is neither a folder nor can be fetched.
     ValueError
-        If the folder lacks a model or a tokenizer, a layer does not exist, an option is not known,
-        or the device asked for is not there.
+        If the folder lacks a model or a tokenizer, the model has no hidden states, a layer does not
+        exist, an option is not known, the model asks for a pooling that is not here, or the device
+        asked for is not there.
+
+    Warns
+    -----
+    UserWarning
+        If the last block is asked for without the dense modules behind it, or the model is used
+        with a prompt that it was given: texts are read as they are.
 
     Notes
     -----
@@ -114,10 +124,11 @@ class Encoder:
         self._backbone = load_backbone(model, tokenizer, device=self.device_, dtype=compute_dtype)
         self.special_tokens = special_tokens
         self.batch_size = batch_size
+        self._room = Room(batch_size)
         self.dtype = dtype
         self.compute_dtype = compute_dtype
         self.max_length_ = self._length(max_length)
-        self.pooling_ = pooling or self._backbone.pooling or "mean"
+        self.pooling_ = self._pooling(pooling)
         inputs, _ = padded(
             self._backbone,
             tokenize(self._backbone, ["a b"], max_length=self.max_length_),
@@ -126,14 +137,19 @@ class Encoder:
         with _no_gradient():
             self._blocks, states = find_blocks(self._backbone.model, inputs)
         self.n_layers_ = len(states) - 1
-        self.layers_ = self._numbers(layers)
-        widths = sorted({int(states[layer].shape[2]) for layer in self.layers_})
+        self.layers_ = layer_numbers(layers, self.n_layers_, self._backbone.around.behind)
+        last = states[-1]
+        self._output = self._output_layer()
+        widths = {int(states[layer].shape[2]) for layer in self.layers_ if layer <= self.n_layers_}
+        if self._output is not None:
+            with _no_gradient():
+                widths.add(int(self._output(last[:, 0].float()).shape[1]))
         if len(widths) > 1:
             raise ValueError(
-                f"The layers {list(self.layers_)} differ in width, {widths}: extract those of each "
-                "width on their own."
+                f"The layers {list(self.layers_)} differ in width, {sorted(widths)}: extract those "
+                "of each width on their own."
             )
-        self.n_features_ = widths[0]
+        self.n_features_ = widths.pop()
 
     def _length(self, max_length: int | None) -> int:
         if max_length is None:
@@ -147,22 +163,42 @@ class Encoder:
             )
         return max_length
 
-    def _numbers(self, layers: str | Sequence[int]) -> tuple[int, ...]:
-        n = self.n_layers_
-        if isinstance(layers, str) and layers == "all":
-            return tuple(range(n + 1))
-        if isinstance(layers, (str, Integral)) or not len(layers):
-            raise ValueError(f"layers={layers!r}: expected 'all' or a list of numbers, like [-1].")
-        for layer in layers:
-            if not isinstance(layer, Integral) or not -n - 1 <= layer <= n:
-                raise ValueError(
-                    f"Layer {layer!r} does not exist: the model has the layers 0 (what enters the "
-                    f"first block) to {n}; negative ones count from the last, -1."
+    def _pooling(self, pooling: str | None) -> str:
+        asked = self._backbone.around.pooling
+        if pooling is None and asked is not None and asked not in POOLINGS:
+            raise ValueError(
+                f"The model pools by {asked!r}, which is not among {', '.join(POOLINGS)}: pass "
+                "pooling= to take one of these."
+            )
+        return pooling or asked or "mean"
+
+    def _output_layer(self) -> Output | None:
+        """The modules behind the pooling, if their output is wanted; say what is left out."""
+        around, n = self._backbone.around, self.n_layers_
+        if around.prompt:
+            warnings.warn(
+                f"The model's own encode puts {around.prompt!r} before each text. Here texts are "
+                "read as they are: put it there yourself if you want it.",
+                UserWarning,
+                stacklevel=3,
+            )
+        if n + 1 not in self.layers_:
+            if around.changed and n in self.layers_:
+                warnings.warn(
+                    f"Layer {n} is what leaves the last block. The model's own encode applies "
+                    f"{' and '.join(around.behind)} to it: that is layer {n + 1}.",
+                    UserWarning,
+                    stacklevel=3,
                 )
-        found = tuple(sorted({int(layer) % (n + 1) for layer in layers}))
-        if len(found) < len(layers):
-            raise ValueError(f"layers={list(layers)} names one layer twice: layers 0 to {n}.")
-        return found
+            return None
+        if self.pooling_ != around.pooling or not self.special_tokens:
+            raise ValueError(
+                f"Layer {n + 1} was made for {around.pooling!r} pooling of all tokens; got "
+                f"{self.pooling_!r}, special_tokens={self.special_tokens}. Leave out pooling= and "
+                "special_tokens=, or the layer."
+            )
+        assert around.load is not None  # wherever there are modules
+        return Output(around.load(), self.device_)
 
     def settings(self) -> dict[str, Any]:
         """Return all that the embeddings depend on, to keep beside them.
@@ -237,33 +273,31 @@ class Encoder:
         Returns
         -------
         words : Bunch
-            * X : dict of int -> array of shape (n_words, n_features), by layer
-            * word : list of str
-            * sentence, position : ndarray of int of shape (n_words,); which sentence, and which
-              word of it, from 0
+            What :func:`words_of` returns of the sentences, and X, a dict of int -> array of shape
+            (n_words, n_features), by layer.
 
         Raises
         ------
         ValueError
             If a word has no piece, because the tokenizer drops its characters or the sentence was
-            cut before it.
+            cut before it, or a layer was asked for that only sentences have.
         """
-        texts, spans, words = split_words(sentences)
-        rows = tokenize(self._backbone, texts, max_length=self.max_length_, offsets=True)
-        pieces, first = gather_words(rows, spans, words)
+        if self._output is not None:
+            raise ValueError(
+                f"Layer {self.n_layers_ + 1} is of whole sentences: words have no such layer. Ask "
+                "for others."
+            )
+        split = split_words(sentences)
+        rows = tokenize(self._backbone, split.texts, max_length=self.max_length_, offsets=True)
+        pieces = gather_words(rows, split)
+        first = np.cumsum([0, *split.counts])
 
         def pooled(hidden: Array, at: np.ndarray, mask: Array) -> tuple[np.ndarray, Array]:
             picked, mask = pieces.of(at, hidden)
             numbers = np.concatenate([np.arange(first[i], first[i + 1]) for i in at])
             return numbers, pool(picked, mask, self.pooling_)
 
-        counts = np.diff(first)
-        return Bunch(
-            X=self._pooled(rows, int(first[-1]), pooled, progress),
-            word=[word for sentence in words for word in sentence],
-            sentence=np.repeat(np.arange(len(texts)), counts),
-            position=np.concatenate([np.arange(count) for count in counts]),
-        )
+        return Bunch(X=self._pooled(rows, int(first[-1]), pooled, progress), **split.table())
 
     def _sentences(self, hidden: Array, at: np.ndarray, mask: Array) -> tuple[np.ndarray, Array]:
         return at, pool(hidden, mask, self.pooling_)
@@ -283,25 +317,31 @@ class Encoder:
             for layer in self.layers_
         }
 
+        run = sorted({min(layer, self.n_layers_) for layer in self.layers_})
+
         def work(at: np.ndarray) -> None:
             inputs, special = padded(self._backbone, [rows[i] for i in at], self.device_)
             mask = inputs["attention_mask"].bool()
             if not self.special_tokens:
                 mask &= ~special
 
-            def take(layer: int, hidden: Array) -> None:
-                numbers, X = pooled(hidden, at, mask)
+            def put(layer: int, numbers: np.ndarray, X: Array) -> None:
                 out[layer][torch.from_numpy(numbers)] = X.to(device="cpu", dtype=out[layer].dtype)
 
+            def take(layer: int, hidden: Array) -> None:
+                numbers, X = pooled(hidden, at, mask)
+                if layer in out:
+                    put(layer, numbers, X)
+                if self._output is not None and layer == self.n_layers_:
+                    put(layer + 1, numbers, self._output(X))
+
             with _no_gradient():
-                run_layers(
-                    self._backbone.model, self._blocks, self.n_layers_, self.layers_, inputs, take
-                )
+                run_layers(self._backbone.model, self._blocks, self.n_layers_, run, inputs, take)
             if progress is not None:
                 progress(len(at))
 
         lengths = np.array([len(row["input_ids"]) for row in rows])
-        in_batches(lengths, work, size=self.batch_size)
+        in_batches(lengths, work, self._room)
         if self.dtype == "bfloat16":
             return out
         return {layer: X.numpy() for layer, X in out.items()}

@@ -7,6 +7,7 @@ model returns, after its final norm if it has one: the numbers of transformers' 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from posthoc_align._arrays import Array
@@ -16,6 +17,37 @@ Take = Callable[[int, Array], None]
 
 class _Enough(Exception):
     """No later layer is wanted."""
+
+
+def layer_numbers(
+    layers: str | Sequence[int], n_layers: int, behind: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """Return the layers asked for, ascending, counted from 0.
+
+    With modules `behind` the pooling there is one layer more, ``n_layers + 1``: their output. "all"
+    and negative numbers leave it out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, none was named, or one twice.
+    """
+    n, last = n_layers, n_layers + bool(behind)
+    if isinstance(layers, str) and layers == "all":
+        return tuple(range(n + 1))
+    if isinstance(layers, (str, Integral)) or not len(layers):
+        raise ValueError(f"layers={layers!r}: expected 'all' or a list of numbers, like [-1].")
+    output = f", and {last}, what its {' and '.join(behind)} make of that" * bool(behind)
+    for layer in layers:
+        if not isinstance(layer, Integral) or not -n - 1 <= layer <= last:
+            raise ValueError(
+                f"Layer {layer!r} does not exist: the model has the layers 0 (what enters the "
+                f"first block) to {n}{output}; negative ones count from the last block, -1."
+            )
+    found = tuple(sorted({int(layer) if layer >= 0 else int(layer) + n + 1 for layer in layers}))
+    if len(found) < len(layers):
+        raise ValueError(f"layers={list(layers)} names one layer twice: layers 0 to {last}.")
+    return found
 
 
 def run_layers(
@@ -108,7 +140,10 @@ def find_blocks(model: Any, inputs: Mapping[str, Any]) -> tuple[Any, list[Array]
     """
     from torch.nn import ModuleList
 
-    output = model(**inputs, output_hidden_states=True)
+    try:
+        output = model(**inputs, output_hidden_states=True)
+    except TypeError:  # it takes no token ids, or knows no hidden states
+        output = None
     states = getattr(output, "hidden_states", None)
     if not states or any(state.ndim != 3 for state in states):
         raise ValueError(

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from posthoc_align.extract._sentence_transformers import Around, around_folder, around_loaded
+
 # Encoders of text are commonly trained on 512 tokens; taken where neither model nor tokenizer names
 # a limit, as with relative positions.
 _USUAL_LENGTH = 512
@@ -30,10 +32,8 @@ class Backbone:
         Most tokens that it was made for.
     n_positions : int or None
         Most tokens that it can take; None without a table of positions.
-    pooling : str or None
-        What a sentence-transformers folder asks for.
-    lower : bool
-        Whether that folder asks for lower case.
+    around : Around
+        What sentence-transformers does besides.
     """
 
     name: str
@@ -41,8 +41,7 @@ class Backbone:
     tokenizer: Any
     max_length: int
     n_positions: int | None
-    pooling: str | None
-    lower: bool
+    around: Around
 
     @property
     def takes_no_types(self) -> bool:
@@ -62,40 +61,42 @@ class Backbone:
 def load_backbone(model: Any, tokenizer: Any, *, device: str | None, dtype: str) -> Backbone:
     """Load a folder or name, or take what is loaded already, onto a device in a type.
 
+    Of a model with a head, such as one that predicts words, the part below it is taken; of an
+    encoder-decoder the encoder.
+
     Raises
     ------
     ImportError
         If transformers is not installed.
     ValueError
-        If the folder is no model, lacks a tokenizer, or a loaded model comes without one.
+        If the folder is no model, lacks a tokenizer, a loaded model comes without one, or it is no
+        model of transformers.
     OSError
         If a name is in no cache and cannot be fetched.
     """
     import torch
 
-    settings: dict[str, Any] = {}
+    around = Around()
     if isinstance(model, (str, Path)):
         name = str(model)
-        settings = _folder_settings(name)
-        part = settings.get("path") or ""
-        tokenizer = _load_tokenizer(name, part) if tokenizer is None else tokenizer
-        loaded = _load_model(name, part)
+        around = around_folder(name, lambda file: _json(name, file))
+        loaded = _load_model(name, around.part)
+        tokenizer = _load_tokenizer(name, around.part) if tokenizer is None else tokenizer
     elif hasattr(model, "encode") and hasattr(model, "max_seq_length"):  # SentenceTransformer
-        inner = model[0]
-        name, loaded = str(inner.auto_model.config.name_or_path), inner.auto_model
+        loaded = getattr(model[0], "auto_model", model[0])
+        _require_transformer(loaded, f"The first module of the model, {type(model[0]).__name__},")
+        name = str(loaded.config.name_or_path)
         tokenizer = model.tokenizer if tokenizer is None else tokenizer
-        settings = {
-            "max_seq_length": model.max_seq_length,
-            "do_lower_case": bool(getattr(inner, "do_lower_case", False)),
-            "pooling": _pooling_of(vars(model[1])) if len(model) > 1 else None,
-        }
+        around = around_loaded(model)
     else:
+        _require_transformer(model, f"model={type(model).__name__}")
         name, loaded = str(getattr(model.config, "name_or_path", "")), model
         if tokenizer is None:
             raise ValueError(
                 f"A loaded {type(model).__name__} came without its tokenizer. Pass tokenizer=, or "
                 "the model's folder or name."
             )
+    loaded = getattr(loaded, "base_model", loaded)
     if loaded.config.is_encoder_decoder:
         loaded = loaded.get_encoder()
     if not getattr(tokenizer, "is_fast", False):
@@ -105,7 +106,7 @@ def load_backbone(model: Any, tokenizer: Any, *, device: str | None, dtype: str)
         )
     loaded = loaded.to(device=device, dtype=getattr(torch, dtype)).eval()
     n_positions = _positions(loaded)
-    limits = (settings.get("max_seq_length"), tokenizer.model_max_length, n_positions)
+    limits = (around.max_length, tokenizer.model_max_length, n_positions)
     known = [int(limit) for limit in limits if limit is not None and limit < 10**9]
     return Backbone(
         name=name,
@@ -113,9 +114,17 @@ def load_backbone(model: Any, tokenizer: Any, *, device: str | None, dtype: str)
         tokenizer=tokenizer,
         max_length=min(known, default=_USUAL_LENGTH),
         n_positions=n_positions,
-        pooling=settings.get("pooling"),
-        lower=bool(settings.get("do_lower_case")),
+        around=around,
     )
+
+
+def _require_transformer(model: Any, what: str) -> None:
+    if not hasattr(model, "config") or not hasattr(model, "forward"):
+        raise ValueError(
+            f"{what} is no model of transformers: it has no layers of hidden states. Pass a folder "
+            "or name, a loaded encoder or decoder, or a SentenceTransformer that has one; static "
+            "vectors are read by read_vectors."
+        )
 
 
 def require_device(device: str | None) -> str:
@@ -135,6 +144,13 @@ def require_device(device: str | None) -> str:
             f"device={device!r}, but this torch ({torch.__version__}) finds no CUDA device. Pass "
             "device='cpu' to run on the processor, or install a CUDA build and its driver."
         )
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r}, but this torch ({torch.__version__}) cannot use it "
+            f"({str(error).splitlines()[0][:200]}). Pass a device that is there, or 'cpu'."
+        ) from None
     return device
 
 
@@ -177,34 +193,10 @@ def _not_found(name: str, what: str, error: Exception) -> Exception:
         )
     return OSError(
         f"{name!r} is no folder here (looked in {Path.cwd()}), and its {what} could not be fetched "
-        f"from the hub by that name ({said}). Without a network pass the folder of a saved model."
+        f"from the hub by that name ({said}). Without a network pass the folder that holds its "
+        f"config.json, tokenizer.json and model.safetensors, e.g. one that `hf download {name} "
+        "--local-dir FOLDER` made on a machine with a network."
     )
-
-
-def _folder_settings(name: str) -> dict[str, Any]:
-    """What the files of sentence-transformers say; nothing for a plain model."""
-    modules = _json(name, "modules.json")
-    if not isinstance(modules, list):
-        return {}
-    settings: dict[str, Any] = {}
-    for module in modules:
-        kind, part = module["type"].rpartition(".")[2], module["path"]
-        if kind == "Transformer":
-            inside = f"{part}/" if part else ""
-            settings |= _json(name, f"{inside}sentence_bert_config.json") or {}
-            settings["path"] = part
-        elif kind == "Pooling":
-            settings["pooling"] = _pooling_of(_json(name, f"{part}/config.json") or {})
-    return settings
-
-
-def _pooling_of(config: dict[str, Any]) -> str | None:
-    """The pooling of a configuration of either age, if it is one of ours."""
-    names = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last", "max_tokens": "max"}
-    mode = config.get("pooling_mode")
-    found = [mode] if mode else [k for k in names if config.get(f"pooling_mode_{k}")]
-    pooling = names.get(str(found[0]), str(found[0])) if len(found) == 1 else None
-    return "last" if pooling == "lasttoken" else pooling
 
 
 def _json(name: str, file: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,6 @@ def write_store(
     BlockingIOError
         If another run writes there.
     """
-    from tqdm.auto import tqdm
-
     n_texts = len(texts)
     labels = {
         "language": check_language(language, n_texts, of="texts"),
@@ -74,20 +72,70 @@ def write_store(
         )
     about = {
         "encoder": encoder.settings(),
-        "texts": {"rows": n_texts, "shard_rows": shard_rows, "sha256": _digest(texts, labels)},
+        "texts": {"rows": n_texts, "shard_rows": shard_rows, "sha256": digest_of(texts, labels)},
     }
-    with (
-        _begun(encoder, Path(path), about) as store,
-        tqdm(total=n_texts, initial=len(store), unit="text", disable=not progress) as bar,
-    ):
+
+    def rows(part: slice, progress: Callable[[int], Any]) -> dict[str, Any]:
+        cut = {name: None if row is None else row[part] for name, row in labels.items()}
+        return {"X": encoder.encode(texts[part], progress=progress), **cut}
+
+    ends = np.arange(1, n_texts + 1)
+    return write_rows(
+        encoder, Path(path), about, ends, shard_rows, rows, "text" if progress else None
+    )
+
+
+def write_rows(
+    encoder: Encoder,
+    path: Path,
+    about: dict[str, Any],
+    ends: np.ndarray,
+    shard_rows: int,
+    rows: Callable[[slice, Callable[[int], Any]], dict[str, Any]],
+    unit: str | None,
+) -> EmbeddingStore:
+    """Append what the store lacks, a shard for each part of the texts.
+
+    Parameters
+    ----------
+    encoder, path, shard_rows
+        As :func:`write_store` takes.
+    about : dict
+        All that the rows depend on; another run's store is refused.
+    ends : ndarray of int of shape (n_texts,)
+        Number of rows that the texts up to each one bring.
+    rows : callable
+        Takes a part of the texts and a progress bar's ``update``; returns the arguments of an
+        append.
+    unit : str or None
+        What the bar counts; None for no bar.
+    """
+    from tqdm.auto import tqdm
+
+    cuts = _cuts(ends, shard_rows)
+    with _begun(encoder, path, about) as store:
         _require_same_run(store, about)
-        for start in range(len(store), n_texts, shard_rows):
-            cut = slice(start, start + shard_rows)
-            store.append(
-                encoder.encode(texts[cut], progress=bar.update),
-                **{name: None if row is None else row[cut] for name, row in labels.items()},
-            )
+        written = len(store)
+        done = [cut.stop for cut in cuts if ends[cut.stop - 1] <= written]
+        with tqdm(
+            total=len(ends), initial=max(done, default=0), unit=unit or "text", disable=unit is None
+        ) as bar:
+            for cut in cuts[len(done) :]:
+                if ends[cut.stop - 1] > len(store):  # not a part without rows
+                    store.append(**rows(cut, bar.update))
     return store
+
+
+def _cuts(ends: np.ndarray, shard_rows: int) -> list[slice]:
+    """Parts of texts with at most so many rows each, or one text."""
+    if shard_rows < 1:
+        raise ValueError(f"shard_rows={shard_rows}: a shard has at least one row.")
+    cuts, start, before = [], 0, 0
+    while start < len(ends):
+        stop = max(start + 1, int(np.searchsorted(ends, before + shard_rows, side="right")))
+        cuts.append(slice(start, stop))
+        start, before = stop, int(ends[stop - 1])
+    return cuts
 
 
 def _begun(encoder: Encoder, path: Path, about: dict[str, Any]) -> EmbeddingStore:
@@ -124,7 +172,7 @@ def _require_same_run(store: EmbeddingStore, about: dict[str, Any]) -> None:
         )
 
 
-def _digest(texts: Sequence[str], labels: dict[str, np.ndarray | None]) -> str:
+def digest_of(texts: Sequence[Any], labels: Mapping[str, Sequence[Any] | np.ndarray | None]) -> str:
     digest = hashlib.sha256()
     for values in (texts, *labels.values()):
         for value in [] if values is None else values:

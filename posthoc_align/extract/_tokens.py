@@ -30,14 +30,14 @@ def tokenize(
     Warns
     -----
     UserWarning
-        If texts were cut.
+        If texts were cut, or the tokenizer knows nothing of what they hold.
     """
     _require_texts(texts)
     found: Tokens = []
     cut = 0
     for start in range(0, len(texts), _CHUNK):
         part = list(texts[start : start + _CHUNK])
-        if backbone.lower:
+        if backbone.around.lower:
             part = [_lower(text) if offsets else text.lower() for text in part]
         encoded = backbone.tokenizer(
             part,
@@ -57,6 +57,7 @@ def tokenize(
         )
         found += rows
     _require_tokens(texts, found)
+    _warn_of_unknown(backbone, texts, found)
     if cut:
         warnings.warn(
             f"{cut} of {len(texts)} texts were cut at {max_length} tokens. Split them, or raise "
@@ -96,6 +97,31 @@ def _require_tokens(texts: Sequence[str], rows: Tokens) -> None:
                 f"Of text {row}, {texts[row][:40]!r}, the tokenizer leaves no token but special "
                 "ones: it has no embedding. Leave the row out."
             )
+
+
+def _warn_of_unknown(backbone: Backbone, texts: Sequence[str], rows: Tokens) -> None:
+    """Say of which texts every token is the unknown one: all of them have about one embedding."""
+    unknown = backbone.tokenizer.unk_token_id
+    if unknown is None:
+        return
+    found = [
+        row
+        for row, tokens in enumerate(rows)
+        if all(
+            special or token == unknown
+            for token, special in zip(
+                tokens["input_ids"], tokens["special_tokens_mask"], strict=True
+            )
+        )
+    ]
+    if found:
+        warnings.warn(
+            f"Of {len(found)} of {len(texts)} texts the tokenizer knows no character, first text "
+            f"{found[0]}, {texts[found[0]][:40]!r}: their embeddings say nothing of them. Take a "
+            "model of their language, or leave them out.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def padded(backbone: Backbone, rows: Tokens, device: str | None) -> tuple[dict[str, Any], Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils import Bunch
 
 from posthoc_align._arrays import Array, index_like
 from posthoc_align.extract._tokens import Tokens
@@ -43,17 +44,73 @@ class Pieces:
         return picked, index_like(real, hidden).bool()
 
 
-def split_words(
-    sentences: Sequence[str | Sequence[str]],
-) -> tuple[list[str], list[list[Span]], list[list[str]]]:
-    """Return each sentence as text, the characters of its words, and its words.
+@dataclass(frozen=True)
+class Split:
+    """Sentences and where their words are.
+
+    Parameters
+    ----------
+    texts : list of str
+    spans : list of list of (int, int)
+        First character of each word, and the one behind its last.
+    """
+
+    texts: list[str]
+    spans: list[list[Span]]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Words of each sentence."""
+        return np.array([len(own) for own in self.spans], dtype=np.int64)
+
+    def table(self) -> Bunch:
+        """One entry a word, as :func:`words_of` returns."""
+        spans = np.array([span for own in self.spans for span in own], dtype=np.int64)
+        return Bunch(
+            word=[
+                text[a:b] for text, own in zip(self.texts, self.spans, strict=True) for a, b in own
+            ],
+            sentence=np.repeat(np.arange(len(self.texts)), self.counts),
+            position=np.concatenate([np.arange(count) for count in self.counts]),
+            start=spans[:, 0],
+            end=spans[:, 1],
+        )
+
+
+def words_of(sentences: Sequence[str | Sequence[str]]) -> Bunch:
+    """Split sentences into words: what the rows of word embeddings are.
+
+    Parameters
+    ----------
+    sentences : sequence of str or of lists of str
+        A str is split at white space, a list holds its words.
+
+    Returns
+    -------
+    words : Bunch
+        Of length n_words: word, a list of str; sentence and position, ndarrays of int, which
+        sentence and which word of it, from 0; start and end, the word's characters in the sentence
+        (in the words joined by spaces, where a list came).
 
     Raises
     ------
     ValueError
         If a sentence has no words, or a word is empty.
+
+    Examples
+    --------
+    >>> words = words_of(["Snow fell."])
+    >>> words.word, words.start.tolist(), words.end.tolist()
+    (['Snow', 'fell.'], [0, 5], [4, 10])
     """
-    texts, spans, words = [], [], []
+    return split_words(sentences).table()
+
+
+def split_words(sentences: Sequence[str | Sequence[str]]) -> Split:
+    """Find the words of sentences; as :func:`words_of`."""
+    if isinstance(sentences, str) or not len(sentences):
+        raise ValueError("Expected a list of sentences, at least one; a str is no list.")
+    texts, spans = [], []
     for number, sentence in enumerate(sentences):
         if isinstance(sentence, str):
             found = [match.span() for match in re.finditer(r"\S+", sentence)]
@@ -64,22 +121,18 @@ def split_words(
             found = [
                 (int(end) - len(word), int(end)) for word, end in zip(sentence, ends, strict=True)
             ]
-        own = [text[a:b] for a, b in found]
-        if not own or not all(word.strip() for word in own):
+        if not found or not all(text[a:b].strip() for a, b in found):
             raise ValueError(
-                f"Sentence {number} has {'an empty word' if own else 'no words'}: {text[:60]!r}. "
+                f"Sentence {number} has {'an empty word' if found else 'no words'}: {text[:60]!r}. "
                 "Leave it out."
             )
         texts.append(text)
         spans.append(found)
-        words.append(own)
-    return texts, spans, words
+    return Split(texts, spans)
 
 
-def gather_words(
-    rows: Tokens, spans: Sequence[Sequence[Span]], words: Sequence[Sequence[str]]
-) -> tuple[Pieces, np.ndarray]:
-    """Find the pieces of each word, and the number of the first word of each sentence.
+def gather_words(rows: Tokens, split: Split) -> Pieces:
+    """Find the pieces of each word.
 
     Raises
     ------
@@ -87,18 +140,18 @@ def gather_words(
         If a word has none.
     """
     tokens = []
-    for number, (row, own) in enumerate(zip(rows, spans, strict=True)):
+    for number, (row, own) in enumerate(zip(rows, split.spans, strict=True)):
         found = _covering(row, own)
         for i, pieces in enumerate(found):
             if not pieces:
+                start, end = own[i]
                 raise ValueError(
-                    f"Word {i} of sentence {number}, {words[number][i][:40]!r}, has no piece: the "
-                    "sentence was cut before it (raise max_length, or split the sentence) or the "
-                    "tokenizer drops all of its characters (leave it out)."
+                    f"Word {i} of sentence {number}, {split.texts[number][start:end][:40]!r}, has "
+                    "no piece: the sentence was cut before it (raise max_length, or split the "
+                    "sentence) or the tokenizer drops all of its characters (leave it out)."
                 )
         tokens.append(found)
-    first = np.cumsum([0, *(len(own) for own in spans)])
-    return Pieces(tokens), first
+    return Pieces(tokens)
 
 
 def _covering(row: dict[str, list], own: Sequence[Span]) -> list[list[int]]:

@@ -79,7 +79,11 @@ def read_texts(
         language=np.concatenate([part.language for part in parts]),
         pair_id=np.concatenate(ids),
     )
-    require_unique_pairs(corpus.language, corpus.pair_id)
+    try:
+        require_unique_pairs(corpus.language, corpus.pair_id)
+    except ValueError as error:
+        more = f" and {len(files) - 3} more" * (len(files) > 3)
+        raise Refused(f"{', '.join(map(str, files[:3]))}{more}: {error}") from None
     return corpus
 
 
@@ -119,6 +123,8 @@ def _read(path: PathLike, language: str | None) -> Bunch:
             "wanted, language and pair_id."
         )
     texts = list(columns["text"])
+    if not texts:
+        raise ValueError(f"{path} has no rows: expected texts. Check the step that wrote it.")
     blank = [row for row, text in enumerate(texts) if not isinstance(text, str) or not text.strip()]
     if blank:
         raise ValueError(

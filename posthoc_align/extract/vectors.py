@@ -112,11 +112,8 @@ def _first_of_each(path: Path, X: np.ndarray, words: list[str]) -> Bunch:
 
 def _text(path: Path, stream: BinaryIO, max_words: int | None) -> tuple[np.ndarray, list[str]]:
     head = stream.readline()
-    parts = head.split()
-    n_words = width = None
-    if len(parts) == 2 and all(part.isdigit() for part in parts):
-        n_words, width = int(parts[0]), int(parts[1])
-    else:
+    n_words, width = _promised(path, head)
+    if width is None:
         stream.seek(0)
         width = len(head.rstrip().split(b" ")) - 1
     if width < 1:
@@ -136,6 +133,19 @@ def _text(path: Path, stream: BinaryIO, max_words: int | None) -> tuple[np.ndarr
             f"{path} is truncated: expected {promised}, found {len(rows)}. Fetch it again."
         )
     return np.array(rows, dtype=np.float32), words
+
+
+def _promised(path: Path, head: bytes) -> tuple[int, int] | tuple[None, None]:
+    """The number of words and columns that a first line names, if it is such a line."""
+    parts = head.split()
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        return None, None
+    if max(map(len, parts)) > 12:  # a thousand times the words of the largest collections
+        raise Refused(
+            f"{path} is damaged: its first line promises {head[:20]!r}... words and columns. Fetch "
+            "it again."
+        )
+    return int(parts[0]), int(parts[1])
 
 
 def _rows(
@@ -164,13 +174,12 @@ def _binary(path: Path, stream: BinaryIO, max_words: int | None) -> tuple[np.nda
             f"{path} is a model file of fastText; expected vectors. Give the .vec file beside it, "
             "or write one from the model with fastText's own tool."
         )
-    parts = head.split()
-    if len(parts) != 2 or not all(part.isdigit() for part in parts) or int(parts[1]) < 1:
+    n_words, width = _promised(path, head)
+    if n_words is None or not width:
         raise Refused(
             f"{path} begins with {head[:40]!r}; expected a line with the number of words and "
             "columns (word2vec's binary format)."
         )
-    n_words, width = int(parts[0]), int(parts[1])
     data = stream.read()  # at once: words are of unknown length
     n_read = n_words if max_words is None else min(n_words, max_words)
     words: list[str] = []

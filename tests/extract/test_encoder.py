@@ -1,8 +1,12 @@
 """Extraction equals the plain way of doing it, for every layer, pooling and kind of model."""
 
+import gc
+import os
+import re
 import subprocess
 import sys
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import torch
 
 from posthoc_align.extract import Encoder
 from posthoc_align.extract import _batches as batches_module
+from posthoc_align.extract._layers import run_layers
 
 pytestmark = pytest.mark.extract
 
@@ -91,6 +96,22 @@ def test_blocks_above_the_last_wanted_layer_are_not_run(models, sentences):
     assert len(encoder._blocks[0]._forward_hooks) == before, "hooks were left behind"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_of_a_layer_are_let_go_before_those_of_the_next_but_one(models, kind):
+    encoder = Encoder(models(kind), device="cpu")
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3).long()}
+    alive = {}
+
+    def take(layer, hidden):
+        gc.collect()
+        assert all(alive[older]() is None for older in alive if 0 < older < layer - 1)
+        alive[layer] = weakref.ref(hidden)
+
+    with torch.inference_mode():
+        run_layers(encoder._backbone.model, encoder._blocks, 3, [0, 1, 2, 3], inputs, take)
+    assert sorted(alive) == [0, 1, 2, 3]
+
+
 def test_a_model_that_shares_its_blocks_runs_without_hooks(models, sentences):
     import transformers
 
@@ -132,13 +153,133 @@ def test_embeddings_come_in_the_type_asked_for(models, sentences, dtype):
         np.testing.assert_array_equal(found, exact.astype(dtype))
 
 
-def test_a_model_may_compute_in_half_precision(models, sentences):
-    exact = Encoder(models("bert"), device="cpu").encode(sentences)[3]
-    found = Encoder(models("bert"), compute_dtype="bfloat16", device="cpu").encode(sentences)[3]
+# They keep 8 and 11 bits; rounding of three blocks adds up to a few units in the last place.
+@pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 0.1), ("float16", 0.02)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_may_compute_in_half_precision(models, sentences, kind, dtype, error):
+    exact = Encoder(models(kind), device="cpu").encode(sentences)[3]
+    found = Encoder(models(kind), compute_dtype=dtype, device="cpu").encode(sentences)[3]
     assert found.dtype == np.float32
-    # bfloat16 keeps 8 bits; rounding of three blocks adds up to a few of these
-    np.testing.assert_allclose(found, exact, atol=0.1)
-    assert np.abs(found - exact).max() > 1e-4, "it computed in float32"
+    np.testing.assert_allclose(found, exact, atol=error * np.abs(exact).max())
+    assert np.abs(found - exact).max() > 1e-5, "it computed in float32"
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5", "llama"])
+def test_of_a_model_with_a_head_what_is_below_it_is_taken(models, sentences, kind):
+    transformers = pytest.importorskip("transformers")
+    makers = {
+        "bert": transformers.AutoModelForMaskedLM,
+        "t5": transformers.AutoModelForSeq2SeqLM,
+        "llama": transformers.AutoModelForCausalLM,
+    }
+    config = transformers.AutoConfig.from_pretrained(models(kind))
+    whole = makers[kind].from_config(config)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models(kind))
+    encoder = Encoder(whole, tokenizer=tokenizer, layers="all", device="cpu")
+    assert encoder._blocks is not None, "it computes the head, too"
+    assert "LM" not in type(encoder._backbone.model).__name__
+    encoded = tokenizer(sentences[0], return_tensors="pt")
+    encoded.pop("token_type_ids", None)
+    with torch.no_grad():
+        inner = whole.get_encoder() if kind == "t5" else whole.base_model
+        states = inner(**encoded, output_hidden_states=True).hidden_states
+    for layer, X in encoder.encode(sentences[:1]).items():
+        np.testing.assert_allclose(X[0], states[layer][0].mean(0).numpy(), atol=1e-6)
+
+
+# sentence-transformers
+
+
+@pytest.fixture(scope="module")
+def with_modules(models, tmp_path_factory):
+    """(pooling mode, modules behind it, prompt) -> such a model, and the folder it is saved in."""
+    package = pytest.importorskip("sentence_transformers")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+
+    def make(mode="cls", behind=("Dense", "Normalize"), prompt=None):
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            makers = {
+                "Dense": lambda: modules.Dense(16, 16),
+                "Narrow": lambda: modules.Dense(16, 5),
+                "Normalize": modules.Normalize,
+            }
+            parts = [modules.Transformer(str(models("bert"))), modules.Pooling(16, mode)]
+            model = package.SentenceTransformer(
+                modules=[*parts, *(makers[name]() for name in behind)], device="cpu"
+            )
+        if prompt:
+            model.prompts, model.default_prompt_name = {"query": prompt}, "query"
+        folder = tmp_path_factory.mktemp("sentence")
+        model.save(str(folder))
+        return model, folder
+
+    return make
+
+
+@pytest.mark.parametrize("mode", ["cls", "mean", "max", "lasttoken"])
+@pytest.mark.parametrize("behind", [["Normalize"], ["Dense"], ["Dense", "Normalize"], ["Narrow"]])
+def test_the_layer_behind_the_last_is_what_the_model_itself_returns(
+    with_modules, sentences, mode, behind
+):
+    model, folder = with_modules(mode, behind)
+    expected = model.encode(sentences)
+    for given in (model, folder):
+        encoder = Encoder(given, layers=[4], device="cpu")
+        assert encoder.n_features_ == expected.shape[1]
+        np.testing.assert_allclose(encoder.encode(sentences)[4], expected, atol=1e-6)
+
+
+def test_layers_of_one_width_come_together_and_the_rest_is_said(with_modules, sentences):
+    model, folder = with_modules()
+    encoder = Encoder(folder, layers=[0, 3, 4], batch_size=3, device="cpu")
+    with pytest.warns(
+        UserWarning, match="Layer 3 is what leaves .* Dense and Normalize .* layer 4"
+    ):
+        plain = Encoder(folder, layers="all", device="cpu")
+    assert plain.layers_ == (0, 1, 2, 3)
+    found = encoder.encode(sentences)
+    for layer in (0, 3):
+        np.testing.assert_allclose(found[layer], plain.encode(sentences)[layer], atol=1e-6)
+    np.testing.assert_allclose(found[4], model.encode(sentences), atol=1e-6)
+    assert np.abs(found[4] - found[3]).max() > 0.1
+    with pytest.raises(ValueError, match="words have no such layer"):
+        encoder.encode_words(sentences)
+
+
+def test_what_the_model_does_besides_is_not_left_out_in_silence(with_modules, sentences):
+    model, folder = with_modules("mean", ["Normalize"], "query: ")
+    for given in (folder, model):
+        with pytest.warns(UserWarning, match="own encode puts 'query: ' before each text"):
+            encoder = Encoder(given, layers=[4], device="cpu")
+    own = encoder.encode([f"query: {text}" for text in sentences])[4]
+    np.testing.assert_allclose(own, model.encode(sentences), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "behind", "options", "message"),
+    [
+        ("weightedmean", [], {}, "The model pools by 'weightedmean', which is not among mean"),
+        (("mean", "max"), [], {}, r"The model pools by 'mean\+max'"),
+        (
+            "cls",
+            ["Dense"],
+            {"layers": [4], "pooling": "mean"},
+            "Layer 4 was made for 'cls' pooling",
+        ),
+        ("cls", ["Dense"], {"layers": [4], "special_tokens": False}, "special_tokens=False. Leave"),
+        ("cls", ["Narrow"], {"layers": [3, 4]}, r"differ in width, \[5, 16\]"),
+        ("cls", ["Dense"], {"layers": [5]}, "to 3, and 4, what its Dense make of that; negative"),
+        ("cls", [], {"layers": [4]}, "Layer 4 does not exist"),
+    ],
+)
+def test_what_does_not_fit_the_modules_is_refused(with_modules, mode, behind, options, message):
+    model, folder = with_modules(mode, behind)
+    for given in (folder, model):
+        with pytest.raises(ValueError, match=message):
+            Encoder(given, **options, device="cpu")
+    if isinstance(mode, str) and mode == "weightedmean":
+        assert Encoder(folder, pooling="mean", device="cpu").pooling_ == "mean"
 
 
 def test_progress_counts_every_text_once(models, sentences):
@@ -192,29 +333,36 @@ def test_the_bundled_embeddings_come_out_of_the_bundled_sentences(minilm):
 # Memory
 
 
-def out_of_memory_above(encoder, monkeypatch, rows):
-    """Let the model fail as torch does on batches of more than so many rows."""
-    forward = encoder._backbone.model.forward
+def out_of_memory_above(encoder, monkeypatch, tokens):
+    """Let the model fail as torch does on batches of more than so many padded tokens."""
+    forward, sizes = encoder._backbone.model.forward, []
 
     def limited(*args, input_ids, **kwargs):
-        if input_ids.shape[0] > rows:
+        if input_ids.numel() > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        sizes.append(tuple(input_ids.shape))
         return forward(*args, input_ids=input_ids, **kwargs)
 
     monkeypatch.setattr(encoder._backbone.model, "forward", limited)
+    return sizes
 
 
 def test_a_batch_too_large_is_halved_and_said(models, sentences, monkeypatch):
     expected = Encoder(models("bert"), device="cpu").encode(sentences)[3]
     encoder = Encoder(models("bert"), device="cpu")
-    out_of_memory_above(encoder, monkeypatch, 2)
-    with pytest.warns(UserWarning, match="Out of memory on a batch of") as said:
+    sizes = out_of_memory_above(encoder, monkeypatch, 120)  # the longest text has some 40 tokens
+    with pytest.warns(UserWarning, match="Out of memory on a batch of 7 texts of up to") as said:
         found = encoder.encode(sentences)[3]
-    assert [str(w.message).split(":")[1].split(".")[0] for w in said] == [
-        " going on with batches of 3",
-        " going on with batches of 1",
-    ]
+    assert len(said) == 1
+    rows, longest = sizes[0]
+    assert f"going on with batches of {rows} such texts, or {rows * longest} tokens. Pass" in str(
+        said[0].message
+    )
+    assert rows == 3
+    assert sizes[1][0] > rows, "shorter texts have room for more"
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    encoder.encode(sentences)  # without a warning, which would be an error: it was learned
+    assert sizes[: len(sizes) // 2] == sizes[len(sizes) // 2 :]
 
 
 def test_a_text_too_large_is_an_error(models, sentences, monkeypatch):
@@ -230,7 +378,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory():
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        batches_module.in_batches(np.array([3]), work, size=1)
+        batches_module.in_batches(np.array([3]), work, batches_module.Room(1))
     cpu = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")
     assert batches_module.is_out_of_memory(cpu)
 
@@ -245,6 +393,8 @@ def test_words_are_pooled_from_their_pieces(models, sentences, kind, pooling):
     encoder = Encoder(models(kind), layers=[1, 3], pooling=pooling, batch_size=3, device="cpu")
     found = encoder.encode_words(sentences)
     assert found.word == [word for sentence in sentences for word in sentence.split()]
+    for word, row, a, b in zip(found.word, found.sentence, found.start, found.end, strict=True):
+        assert sentences[row][a:b] == word
     model = transformers.AutoModel.from_pretrained(models(kind)).eval()
     model = model.get_encoder() if kind == "t5" else model
     tokenizer = transformers.AutoTokenizer.from_pretrained(models(kind))
@@ -357,9 +507,15 @@ def test_wrong_texts_are_refused(minilm, texts, error, message):
         Encoder(minilm, device="cpu").encode(texts)
 
 
-def test_text_of_unknown_characters_alone_has_an_embedding(models):
-    found = Encoder(models("bert"), device="cpu").encode(["ᚠᛇᚻ"])[3]
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_of_unknown_characters_alone_is_said(models, kind):
+    encoder = Encoder(models(kind), device="cpu")
+    with pytest.warns(
+        UserWarning, match="Of 2 of 3 texts the tokenizer knows no character, first text 1, 'ᚠᛇᚻ'"
+    ):
+        found = encoder.encode(["A dog.", "ᚠᛇᚻ", "ᛇ ᛇ"])[3]
     assert np.isfinite(found).all()
+    encoder.encode(["dog ᚠᛇᚻ"])  # some are known: no warning, which would be an error
 
 
 def test_a_line_of_100000_characters_is_cut_and_said(models):
@@ -395,10 +551,60 @@ def test_a_damaged_weight_file_is_refused(models, tmp_path):
         Encoder(folder, device="cpu")
 
 
+FOLDER = r"pass the folder that holds its config.json, tokenizer.json and .*hf download nobody/"
+
+
 def test_a_name_without_a_network_says_which_folder_to_give():
     pytest.importorskip("transformers")
-    with pytest.raises(OSError, match=r"'nobody/nothing' is no folder here.*pass the folder"):
+    with pytest.raises(OSError, match=rf"'nobody/nothing' is no folder here.*{FOLDER}nothing"):
         Encoder("nobody/nothing", device="cpu")
+
+
+@pytest.mark.slow
+def test_so_does_a_hub_that_does_not_answer(tmp_path):
+    """Not told to stay offline: the library tries, and nothing listens at that port."""
+    settings = os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    code = 'from posthoc_align.extract import Encoder; Encoder("nobody/nothing", device="cpu")'
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=settings | {"HF_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-1]
+    assert re.search(rf"^OSError: 'nobody/nothing' is no folder here.*{FOLDER}nothing", last)
+
+
+def test_models_without_hidden_states_are_refused(models):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models("bert"))
+    images = transformers.ResNetModel(
+        transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1])
+    )
+    with pytest.raises(ValueError, match="ResNetModel returns no hidden states of shape"):
+        Encoder(images, tokenizer=tokenizer, device="cpu")
+    with pytest.raises(ValueError, match="model=Linear is no model of transformers: it has no lay"):
+        Encoder(torch.nn.Linear(2, 2), tokenizer=tokenizer, device="cpu")
+
+
+def test_static_vectors_of_sentence_transformers_have_no_layers(models):
+    package = pytest.importorskip("sentence_transformers")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models("bert"))
+    static = modules.StaticEmbedding(tokenizer._tokenizer, embedding_dim=8)
+    model = package.SentenceTransformer(modules=[static], device="cpu")
+    with pytest.raises(ValueError, match="StaticEmbedding, is no model of .*by read_vectors"):
+        Encoder(model, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["mps", "xpu", "cuda:99", "meta"])
+def test_a_device_that_cannot_be_used_is_an_error(models, device, monkeypatch):
+    if device.startswith("cuda"):  # a machine that has one, but not so many
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    elif device != "meta" and getattr(torch, device).is_available():
+        return
+    with pytest.raises(ValueError, match=f"device='{device}', but this torch.*Pass a device that"):
+        Encoder(models("bert"), device=device)
 
 
 def test_transformers_is_imported_when_an_encoder_is_made_and_not_before():

@@ -67,6 +67,42 @@ def test_a_table_brings_languages_and_ids(tmp_path, kind, ids):
     assert corpus.pair_id.tolist() == ([-1] * 4 if ids is None else ids)
 
 
+@pytest.mark.parametrize("kind", [".txt", ".tsv", ".csv", ".jsonl", ".parquet"])
+def test_lines_of_100000_characters_are_read_whole(tmp_path, kind):
+    text = 'Ünï "x" ' * 12_500
+    path = tmp_path / f"en{kind}"
+    if kind == ".parquet":
+        arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        from pyarrow import parquet
+
+        parquet.write_table(arrow.table({"text": [text]}), path)
+    elif kind == ".csv":
+        write(path, 'text\n"' + text.replace('"', '""') + '"\n')
+    else:
+        head = {".txt": "", ".tsv": "text\n", ".jsonl": ""}[kind]
+        write(path, head + (json.dumps({"text": text}) if kind == ".jsonl" else text))
+    found = read_texts(path)
+    assert found.text[0].strip() == text.strip()
+    assert len(text) == 100_000
+    write(tmp_path / "long.tsv", "text\n" + "x" * 1_000_000)  # csv's own reader would refuse it
+    assert len(read_texts(tmp_path / "long.tsv").text[0]) == 1_000_000
+
+
+@pytest.mark.parametrize("read", [read_texts, read_dictionary, read_alignment])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a b\nc caf\xe9 d\n".encode("latin-1"), "line 2 has the byte 0xe9 as its byte 6 .*iconv"),
+        (b"\xff\xfea\x00", "line 1 has the byte 0xff as its byte 1 .*begins like UTF-16. Save"),
+        (b"\xef\xbb\xbfa b\n\xffc", "line 2 has the byte 0xff as its byte 1 "),
+        (b"a b\nb \xe6\x97", "line 2 has the byte 0xe6 as its byte 3 .unexpected end of data"),
+    ],
+)
+def test_another_encoding_is_said_with_file_line_and_byte(tmp_path, read, content, message):
+    with pytest.raises(ValueError, match=rf"x\.txt is not UTF-8 text: {message}"):
+        read(write(tmp_path / "x.txt", content))
+
+
 def test_the_language_given_wins_over_the_file(tmp_path):
     write(tmp_path / "a.jsonl", '{"text": "x", "language": "en"}')
     write(tmp_path / "b.txt", "x")
@@ -95,7 +131,10 @@ def test_ids_of_both_kinds_become_text(tmp_path):
         ("a.tsv", "language\tpair_id\nen\t0\n", "lacks 'text': expected text and"),
         ("a.tsv", "text\tlanguage\nSnow\n", "1 cells in data row 1 and 2 in its header"),
         ("a.tsv", "text\tlanguage\nSnow.\t\n", "no language in row 0"),
-        ("a.tsv", "text\tpair_id\nx\t1\ny\t1\n", "Duplicate .language, pair_id."),
+        ("a.tsv", "text\tpair_id\nx\t1\ny\t1\n", "a.tsv: Duplicate .language, pair_id."),
+        ("a.txt", "\ufeff", "has no rows: expected texts"),
+        ("a.jsonl", "\n\n", "lacks 'text'"),
+        ("a.jsonl", '{"text": "x", "pair_id": 99999999999999999999}', "more than 64 bits: pass"),
         ("a.jsonl", '{"text": "x"}\n{"text": "y', "no JSON in line 2.*Was the file cut off"),
         ("a.jsonl", "[1]", "has a list in line 1: expected an object"),
         ("a.jsonl", '{"text": 3}', "no text in row 0"),

@@ -1,8 +1,6 @@
 """From texts to a store: what is in it, and that a killed run ends in the same bytes."""
 
-import argparse
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -14,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from posthoc_align import extract_command as command
+from posthoc_align.cli import main
 from posthoc_align.embedding_store import EmbeddingStore
-from posthoc_align.extract import Encoder, write_store
+from posthoc_align.extract import Encoder, words_of, write_store, write_words
 
 pytestmark = pytest.mark.extract
 
@@ -91,37 +89,50 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(encoder, corpus, tmp_p
 
 RUN = """
 import sys
-from posthoc_align.extract import Encoder, write_store
+from posthoc_align.extract import Encoder, write_store, write_words
 encoder = Encoder(sys.argv[1], layers="all", device="cpu")
-texts = [f"the cat sat {i} times on the mat " + "rain " * (i % 17) for i in range(400)]
-ids = list(range(400))
-write_store(encoder, texts, sys.argv[2], language="en", pair_id=ids, shard_rows=20)
+texts = [f"the cat sat {i} times on the mat " + "rain " * (i % 17) for i in range(120)]
+if sys.argv[3] == "sentences":
+    ids = list(range(len(texts)))
+    write_store(encoder, texts, sys.argv[2], language="en", pair_id=ids, shard_rows=6)
+else:
+    write_words(encoder, texts, sys.argv[2], language="en", shard_rows=90)
 """
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(models, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [(kind, "sentences") for kind in ("bert", "xlm-r", "t5", "llama", "minilm")]
+    + [("bert", "words")],
+)
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(request, models, tmp_path, kind, level):
+    folder = request.getfixturevalue("minilm") if kind == "minilm" else models(kind)
+
     def start(name):
+        given = [sys.executable, "-c", RUN, str(folder), str(tmp_path / name), level]
         settings = os.environ | {"OMP_NUM_THREADS": "1"}
-        given = [sys.executable, "-c", RUN, str(models("bert")), str(tmp_path / name)]
         return subprocess.Popen(given, env=settings, stderr=subprocess.DEVNULL)
+
+    def shards():
+        return len(list((tmp_path / "s").glob("embeddings-*")))
 
     for pause in (0.0, 0.01):
         with start("s") as run:
-            before = len(list((tmp_path / "s").glob("embeddings-*")))
+            before = shards()
             while run.poll() is None:  # let it finish some more shards
-                if len(list((tmp_path / "s").glob("embeddings-*"))) >= before + 3:
+                if shards() >= before + 3:
                     time.sleep(pause)
                     break
-                time.sleep(0.005)
+                time.sleep(0.002)
             run.send_signal(signal.SIGKILL)
             assert run.wait() == -signal.SIGKILL, "it was done before the kill"
-    assert 0 < len(EmbeddingStore(tmp_path / "s")) < 400
+    written = len(EmbeddingStore(tmp_path / "s"))
     for name in ("s", "whole"):
         with start(name) as run:
             assert run.wait() == 0
     assert files(tmp_path / "s") == files(tmp_path / "whole")
-    assert len(EmbeddingStore(tmp_path / "s")) == 400
+    assert 0 < written < len(EmbeddingStore(tmp_path / "s"))
 
 
 @pytest.mark.parametrize(
@@ -183,42 +194,99 @@ def test_labels_that_do_not_fit_are_refused_before_anything_is_written(
     assert not (tmp_path / "s").exists()
 
 
+# Words
+
+
+SENTENCES = {"en": ["the cat sat", "rain", "a dog"], "de": ["Katze saß die", "es regnet", "Hund"]}
+LINKS = [np.array([[0, 2], [1, 0], [2, 1], [1, 2]]), np.array([[0, 0], [0, 1]]), np.zeros((0, 2))]
+
+
+def both():
+    return {
+        "sentences": [text for texts in SENTENCES.values() for text in texts],
+        "language": ["en"] * 3 + ["de"] * 3,
+    }
+
+
+@pytest.mark.parametrize("shard_rows", [1, 4, 5, 100])
+def test_every_word_becomes_a_row(encoder, tmp_path, shard_rows):
+    store = write_words(encoder, path=tmp_path / "s", shard_rows=shard_rows, **both())
+    words = words_of(both()["sentences"])
+    found = encoder.encode_words(both()["sentences"])
+    assert len(store) == len(words.word) == 12
+    assert store.language.tolist() == [both()["language"][i] for i in words.sentence]
+    assert store.pair_id is None
+    for layer in (0, 3):
+        np.testing.assert_allclose(store.to_array(layer=layer), found.X[layer], atol=1e-6)
+    sizes = [part.X.shape[0] for part in store.shards(layer=0)]
+    assert all(size <= max(3, shard_rows) for size in sizes)
+    assert len(sizes) == {1: 6, 4: 4, 5: 3, 100: 1}[shard_rows]
+
+
+@pytest.mark.parametrize("shard_rows", [1, 4, 100])
+def test_linked_words_become_a_pair_a_link(encoder, tmp_path, shard_rows):
+    store = write_words(encoder, path=tmp_path / "s", shard_rows=shard_rows, links=LINKS, **both())
+    ids = [0, 1, 2, 3, 4, 5]
+    assert store.pair_id.tolist() == ids * 2
+    assert store.language.tolist() == ["en"] * 6 + ["de"] * 6
+    words = words_of(both()["sentences"])
+    at = {(s, p): k for k, (s, p) in enumerate(zip(words.sentence, words.position, strict=True))}
+    rows = [at[0, 0], at[0, 1], at[0, 2], at[0, 1], at[1, 0], at[1, 0]]  # en
+    rows += [at[3, 2], at[3, 0], at[3, 1], at[3, 2], at[4, 0], at[4, 1]]  # de
+    expected = encoder.encode_words(both()["sentences"]).X[3][rows]
+    np.testing.assert_allclose(store.to_array(layer=3), expected, atol=1e-6)
+
+
+def test_a_stopped_run_of_words_goes_on(encoder, tmp_path, monkeypatch, capsys):
+    given = both() | {"links": LINKS, "shard_rows": 2}
+    write_words(encoder, path=tmp_path / "whole", **given)
+    plain, calls = encoder.encode_words, []
+
+    def stopped(sentences, **options):
+        calls.append(sentences)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(sentences, **options)
+
+    monkeypatch.setattr(encoder, "encode_words", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_words(encoder, path=tmp_path / "s", **given)
+    write_words(encoder, path=tmp_path / "s", **given, progress=True)
+    assert "6/6" in capsys.readouterr().err, "the bar counts what was skipped"
+    assert len(calls) == 5, "parts were computed twice or not at all"
+    assert files(tmp_path / "s") == files(tmp_path / "whole")
+    with pytest.raises(ValueError, match="another run: words.rows was 12 and is 8; words.sha256"):
+        write_words(encoder, path=tmp_path / "s", **given | {"links": [LINKS[1], *LINKS[1:]]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"language": None}, "no named languages: they join the words of two. Pass language="),
+        ({"language": ["en"] * 3 + ["de"] * 2 + ["fr"]}, "3 languages, 'en', 'de', 'fr'"),
+        ({"language": ["en"] * 4 + ["de"] * 2}, "3 lines .* 4 sentences in 'en' and 2 in 'de'"),
+        ({"links": LINKS[:2]}, "2 lines of links came for 3 sentences in 'en' and 3 in 'de'"),
+        ({"links": [LINKS[0], np.array([[0, 2]]), LINKS[2]]}, "Link 0-2 in line 1 .* has 2. Words"),
+        ({"links": [LINKS[2]] * 3}, "None of the 3 lines has a link"),
+        ({"shard_rows": 0}, "shard_rows=0: a shard has at least one row"),
+    ],
+)
+def test_wrong_links_are_refused_before_anything_is_written(encoder, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        write_words(encoder, path=tmp_path / "s", **both() | {"links": LINKS} | change)
+    assert not (tmp_path / "s").exists()
+
+
 # The command
 
 
-def call(*given: object) -> None:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    command.run(parser.parse_args(list(map(str, given))))
-
-
-def test_the_command_goes_from_files_to_a_store(models, sentences, tmp_path, capsys):
+def test_the_command_goes_from_files_to_a_store(models, sentences, tmp_path):
     for code in ("en", "de"):
         (tmp_path / f"{code}.txt").write_text("\n".join(sentences), encoding="utf-8")
-    given = [models("bert"), tmp_path / "en.txt", tmp_path / "de.txt", "--output", tmp_path / "s"]
-    given += ["--layers", "0", "-1", "--dtype", "float16", "--device", "cpu"]
-    call(*given, "--json")
-    said = capsys.readouterr()
-    assert json.loads(said.out) | {"store": ""} == {
-        "store": "", "rows": 14, "n_features": 16, "layers": [0, 3], "dtype": "float16",
-    }  # fmt: skip
-    assert "14 texts, layers [0, 3], mean pooling, on cpu" in said.err
-    assert "14/14" in said.err
+    given = ["extract", models("bert"), tmp_path / "en.txt", tmp_path / "de.txt"]
+    given += ["--output", tmp_path / "s", "--layers", "0", "-1", "--dtype", "float16"]
+    main([*map(str, given), "--device", "cpu", "--quiet"])
     store = EmbeddingStore(tmp_path / "s")
     assert store.language.tolist() == ["en"] * 7 + ["de"] * 7
     assert store.pair_id.tolist() == [*range(7)] * 2
-    call(*given, "--quiet")
-    said = capsys.readouterr()
-    assert "14 rows" in said.out
-
-
-def test_the_command_takes_languages(models, sentences, tmp_path, capsys):
-    (tmp_path / "a.txt").write_text(sentences[0])
-    (tmp_path / "b.txt").write_text(sentences[1])
-    given = [models("bert"), tmp_path / "a.txt", tmp_path / "b.txt", "--quiet", "--device", "cpu"]
-    call(*given, "--output", tmp_path / "s", "--language", "en", "sw", "--layers", "all")
-    store = EmbeddingStore(tmp_path / "s")
-    assert store.language.tolist() == ["en", "sw"]
-    assert store.layers == (0, 1, 2, 3)
-    with pytest.raises(ValueError, match="--layers six: expected numbers"):
-        call(*given, "--output", tmp_path / "t", "--layers", "six")
+    assert (store.layers, store.dtype) == ((0, 3), "float16")
