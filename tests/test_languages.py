@@ -282,3 +282,17 @@ def test_the_join_does_not_depend_on_the_order_of_rows(a, b, seed):
 def test_no_shared_id_gives_no_pairs():
     at_a, at_b = pair_rows(np.array([1, 2]), np.array([3, 4]))
     assert len(at_a) == len(at_b) == 0
+
+
+@pytest.mark.parametrize("n_labels", [1, 12, 200, 9000])
+@pytest.mark.parametrize("kind", ["U", "i", "u1"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_many_labels_are_told_apart_as_by_sorting(n_labels, kind, step):
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(-n_labels // 2, n_labels // 2 + 1, size=40_000)
+    labels = np.array([f"l{n}" for n in numbers]) if kind == "U" else numbers.astype(kind)
+    labels = labels[::step]
+    names, codes = factorize(labels)
+    expected = np.unique(labels, return_inverse=True)
+    np.testing.assert_array_equal(names, expected[0])
+    np.testing.assert_array_equal(codes, expected[1])
