@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from typing import Any
 
 import array_api_compat.numpy
@@ -376,12 +377,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def release_memory(X: Array) -> None:
-    """Give back what torch keeps in reserve on X's device."""
+def release_memory() -> None:
+    """Give back what torch keeps in reserve on devices."""
     gc.collect()  # after an error is gone, and with it what its frames held on to
-    if not on_host(X):
-        import torch
-
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

@@ -177,7 +177,7 @@ def _done(work: Callable[[slice], None], rows: slice) -> bool:
 
 def _half(n_rows: int, X: Array) -> int:
     """Half of a block that was too large; what torch kept in reserve is free again."""
-    release_memory(X)
+    release_memory()
     if n_rows == 1:
         raise MemoryError(
             f"Out of memory on a single row of {X.shape[1]} columns. Free memory where X lies "

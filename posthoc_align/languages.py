@@ -169,8 +169,8 @@ def _distinct(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(labels) < BUCKETS // 8 or labels.dtype.kind not in "Uiu":
         return np.unique(labels, return_inverse=True)
-    unit = np.uint32 if labels.itemsize % 4 == 0 else np.uint8
-    words = np.ascontiguousarray(labels).view(unit).reshape(len(labels), -1)
+    unit: type = np.uint32 if labels.itemsize % 4 == 0 else np.uint8
+    words: np.ndarray = np.ascontiguousarray(labels).view(unit).reshape(len(labels), -1)
     odd = np.arange(1, 2 * words.shape[1], 2, dtype=np.uint64)
     mixed = words @ (odd * np.uint64(0x9E3779B97F4A7C15))  # modulo 2 ** 64
     buckets = (mixed >> np.uint64(64 - 16)).astype(np.intp)

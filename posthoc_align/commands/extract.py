@@ -17,6 +17,9 @@ EXAMPLES = """\
       a table with the columns text, language, pair_id
   posthoc-align extract path/to/model *.txt --output store --layers 6 12
       two layers
+  posthoc-align extract path/to/model en.txt de.txt --alignment en-de.i-j \
+      --output words
+      words in their context that translate each other, two rows a link
 Run again with the same arguments, a run that was stopped goes on where it was.
 """
 TYPES = ("float32", "float16", "bfloat16")
@@ -84,6 +87,14 @@ def add(commands: Any) -> None:
         default="float32",
         help="the model runs in (default: %(default)s)",
     )
+    option("--words", action="store_true", help="a row for each word instead of each text")
+    option(
+        "--alignment",
+        type=Path,
+        metavar="FILE",
+        help="links i-j between the words of two languages, a line a pair of texts, as fast_align "
+        "writes them: two rows a link, which share its number as pair_id",
+    )
     option("--device", help="cpu, cuda, cuda:1 (default: cuda if there is any)")
     option(
         "--shard-rows",
@@ -103,11 +114,18 @@ def run(arguments: argparse.Namespace) -> None:
     arguments : argparse.Namespace
         As :func:`add` declares them.
     """
-    from posthoc_align.extract import Encoder, read_texts, write_store
+    from posthoc_align.extract import (
+        Encoder,
+        read_alignment,
+        read_texts,
+        write_store,
+        write_words,
+    )
 
     console = Console(arguments)
     given = arguments.language
     corpus = read_texts(arguments.files, language=given[0] if given and len(given) == 1 else given)
+    links = None if arguments.alignment is None else read_alignment(arguments.alignment)
     ready_folder(arguments.output)
     with console.step("load"):
         encoder = Encoder(
@@ -125,16 +143,21 @@ def run(arguments: argparse.Namespace) -> None:
         f"{len(corpus.text)} texts, layers {list(encoder.layers_)}, {encoder.pooling_} pooling, "
         f"on {encoder.device_}"
     )
+    how: Any = {"shard_rows": arguments.shard_rows, "progress": console.progress}
     with console.step("embed"):
-        store = write_store(
-            encoder,
-            corpus.text,
-            arguments.output,
-            language=corpus.language,
-            pair_id=corpus.pair_id,
-            shard_rows=arguments.shard_rows,
-            progress=console.progress,
-        )
+        if arguments.words or links is not None:
+            store = write_words(
+                encoder, corpus.text, arguments.output, language=corpus.language, links=links, **how
+            )
+        else:
+            store = write_store(
+                encoder,
+                corpus.text,
+                arguments.output,
+                language=corpus.language,
+                pair_id=corpus.pair_id,
+                **how,
+            )
     about = {
         "store": store.path,
         "rows": len(store),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from posthoc_align._arrays import is_out_of_memory, release_memory
 
 
 @dataclass
@@ -65,8 +66,7 @@ def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], room: Ro
         if _done(work, at):
             start += len(at)
             continue
-        gc.collect()  # after the error is gone, and with it what its frames held on to
-        _empty_cache()
+        release_memory()
         if len(at) == 1:
             raise MemoryError(
                 f"Out of memory on a single text of {longest} tokens (row {at[0]}). Lower "
@@ -92,20 +92,3 @@ def _done(work: Callable[[np.ndarray], None], at: np.ndarray) -> bool:
             raise
         return False
     return True
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory did not suffice; torch's CPU allocator says so in words."""
-    said = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or "out of memory" in said
-        or ("defaultcpuallocator" in said and "allocate memory" in said)
-    )
-
-
-def _empty_cache() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -290,3 +290,27 @@ def test_the_command_goes_from_files_to_a_store(models, sentences, tmp_path):
     assert store.language.tolist() == ["en"] * 7 + ["de"] * 7
     assert store.pair_id.tolist() == [*range(7)] * 2
     assert (store.layers, store.dtype) == ((0, 3), "float16")
+
+
+def test_the_command_takes_words_and_links_between_them(models, tmp_path):
+    (tmp_path / "en.txt").write_text("a black cat\nrain\n", encoding="utf-8")
+    (tmp_path / "de.txt").write_text("eine Katze\nRegen\n", encoding="utf-8")
+    (tmp_path / "links").write_text("0-0 2-1\n0-0\n", encoding="utf-8")
+    given = ["extract", models("bert"), tmp_path / "en.txt", tmp_path / "de.txt", "--quiet"]
+    given = [*map(str, given), "--device", "cpu"]
+    assert main([*given, "--output", str(tmp_path / "words"), "--words"]) == 0
+    words = EmbeddingStore(tmp_path / "words")
+    assert words.language.tolist() == ["en"] * 4 + ["de"] * 3
+    pairs = ["--output", str(tmp_path / "pairs"), "--alignment", str(tmp_path / "links")]
+    assert main([*given, *pairs]) == 0
+    linked = EmbeddingStore(tmp_path / "pairs")
+    assert sorted(linked.pair_id.tolist()) == [0, 0, 1, 1, 2, 2]
+    found = {
+        name: linked.to_array()[linked.language == name][
+            np.argsort(linked.pair_id[linked.language == name])
+        ]
+        for name in ("en", "de")
+    }
+    whole = words.to_array()
+    np.testing.assert_allclose(found["en"], whole[[0, 2, 3]], atol=1e-6)
+    np.testing.assert_allclose(found["de"], whole[[4, 5, 6]], atol=1e-6)
