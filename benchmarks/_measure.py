@@ -196,14 +196,29 @@ what grew by more has a reason."""
 
 
 def slower(kept: list[Row], now: list[Row]) -> list[str]:
-    """What is slower than in a kept run, measured by ratios: other machines have other seconds."""
-    before = {(row.work, row.who): row.time_ratio for row in kept}
+    """What is worse than in a kept run: ratios of time or memory that grew, contestants that left.
+
+    Ratios, because other machines have other seconds. Work that was not run now is not compared.
+    """
+    before = {(row.work, row.who): row for row in kept}
     found = []
     for row in now:
-        old = before.get((row.work, row.who))
-        if old is not None and row.time_ratio is not None and row.time_ratio > NOISE * old:
-            found.append(
-                f"{row.work}: {row.time_ratio:.2f} x the time of {row.who}, "
-                f"which was {old:.2f} x in the kept run"
-            )
+        old = before.pop((row.work, row.who), None)
+        if old is None:
+            continue
+        for what, was, is_now in (
+            ("time", old.time_ratio, row.time_ratio),
+            ("memory", old.memory_ratio, row.memory_ratio),
+        ):
+            if was is not None and is_now is not None and is_now > NOISE * was:
+                found.append(
+                    f"{row.work}: {is_now:.2f} x the {what} of {row.who}, "
+                    f"which was {was:.2f} x in the kept run"
+                )
+    ran = {row.work for row in now}
+    found += [
+        f"{work}: {who} is in the kept run and was not measured now"
+        for work, who in before
+        if work in ran
+    ]
     return found

@@ -55,7 +55,7 @@ def streamed(X: np.ndarray, language: np.ndarray, n_batches: int) -> None:
 FITS: dict[str, Fit] = {
     "LanguageCentering": lambda X, language, _: LanguageCentering().fit(X, language=language),
     "LSAR": lambda X, language, _: LSAR().fit(X, language=language),
-    "Procrustes": lambda X, *_: Procrustes().fit(X[: len(X) // 2], X[len(X) // 2 :]),
+    "Procrustes": lambda X, *_: Procrustes().fit(*X[: len(X) // 2 * 2].reshape(2, -1, X.shape[1])),
     "stream of batches": streamed,
 }
 
@@ -86,7 +86,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     most = 20_000 if arguments.quick else 2_000_000
-    width, fixed = 384, most // 20
+    width, fixed = 384, max(most // 20, 6000)
     # What grows, its values, and (rows, width, languages, batches) for a value.
     axes: dict[str, tuple[list[int], Callable[[int], tuple[int, int, int, int]]]] = {
         "rows": (
@@ -135,7 +135,8 @@ def main() -> None:
             column[1].set_xlabel(name)
     panels[0, 0].set_ylabel("seconds")
     panels[1, 0].set_ylabel("peak of NumPy's memory (MB)")
-    panels[0, 0].legend(frameon=False)
+    lines, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside upper center", ncols=len(names), frameon=False)
     figure.savefig(arguments.output, dpi=110)
     print(f"\ndrawn in {arguments.output}")
 

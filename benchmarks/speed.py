@@ -6,7 +6,8 @@ table in which ``ours / theirs`` below 1 means less; says which promises are not
 
 ``--keep`` adds the table to RESULTS.md and the figures to ``kept/``; ``--check`` compares the
 ratios (not the seconds) with the last kept run on that kind of device, and exits with 1 where one
-grew. A peer that is not installed is left out (``pip install -e ".[peers]"``).
+grew or a contestant is gone. A peer that is not installed is left out
+(``pip install -e ".[peers]"``).
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import multiprocessing
+import queue
 import sys
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import _peers
 import _rooflines
@@ -38,13 +42,36 @@ def measure(name: str, device: str, results: multiprocessing.Queue) -> None:
 def in_a_process(name: str, device: str) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    process = context.Process(target=measure, args=(name, device, results))
+    process = context.Process(target=measure, args=(name, device, results), name=name)
     process.start()
-    rows = results.get()
+    rows = answer_of(process, results)
     process.join()
     if isinstance(rows, str):
         raise RuntimeError(f"{name} failed:\n{rows}")
     return rows
+
+
+def answer_of(process: Any, results: Any, *, pause: float = 1.0) -> Any:
+    """What a process sends; an error if it ends without, as one does that is killed.
+
+    Parameters
+    ----------
+    process : multiprocessing.Process
+    results : multiprocessing.Queue
+    pause : float, default=1.0
+        Seconds between looks at whether it lives.
+    """
+    while True:
+        alive = process.is_alive()  # asked first: what it sent before its end has arrived then
+        try:
+            return results.get(timeout=pause)
+        except queue.Empty:
+            if not alive:
+                raise RuntimeError(
+                    f"{process.name} ended with exit code {process.exitcode} and no result. A "
+                    "negative code is the signal that killed it; -9 often means that the "
+                    "machine ran out of memory."
+                ) from None
 
 
 def table(rows: list[Row]) -> list[str]:
@@ -81,6 +108,24 @@ def last_kept(device: str) -> Path | None:
     return runs[-1] if runs else None
 
 
+def keep(run: Run) -> None:
+    """Write a run to kept/ and RESULTS.md, where it replaces what was measured that day."""
+    path = HERE / "kept" / f"{run.date}-{run.device}.json"
+    if path.exists():
+        again = {row.work for row in run.rows}
+        rows = [row for row in Run.read(path).rows if row.work not in again] + run.rows
+        order = {name: i for i, name in enumerate(WORK)}
+        run = replace(run, rows=sorted(rows, key=lambda row: order[row.work]))
+    run.write(path)
+    title = f"## {run.date}, speed, {run.device}\n"
+    results = HERE / "RESULTS.md"
+    before, _, after = results.read_text().partition(title)
+    rest = after.partition("\n## ")
+    section = f"{title}\n{run.machine} (`python benchmarks/speed.py`):\n\n"
+    section += "\n".join(table(run.rows)) + "\n"
+    results.write_text(before.rstrip() + "\n\n" + section + "".join(rest[1:]))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -97,6 +142,7 @@ def main() -> int:
     kind = device.split(":")[0]
     names = [name for name in arguments.work or WORK if kind in WORK[name].devices]
     kept = last_kept(device)
+    before = Run.read(kept).rows if kept else []
     if arguments.check and kept is None:
         parser.error(f"no run on {device} is kept: make one with --keep")
 
@@ -109,15 +155,11 @@ def main() -> int:
     print(f"\n{machine(device)}")
     for line in missed(rows):
         print(f"not met: {line}")
-    today = datetime.date.today().isoformat()
     if arguments.keep:
-        Run(today, machine(device), device, rows).write(HERE / "kept" / f"{today}-{kind}.json")
-        with (HERE / "RESULTS.md").open("a") as results:
-            results.write(f"\n## {today}, {machine(device)}\n\n`python benchmarks/speed.py`:\n\n")
-            results.write("\n".join(table(rows)) + "\n")
+        keep(Run(datetime.date.today().isoformat(), machine(device), kind, rows))
     if arguments.check and kept is not None:
-        grown = slower(Run.read(kept).rows, rows)
-        print(*(f"slower than in {kept.name}: {line}" for line in grown), sep="\n")
+        grown = slower(before, rows)
+        print(*(f"worse than in {kept.name}: {line}" for line in grown), sep="\n")
         return int(bool(grown))
     return 0
 

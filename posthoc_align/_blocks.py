@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,28 +13,31 @@ from posthoc_align._arrays import (
     cast_like,
     empty_like_rows,
     index_like,
-    is_out_of_memory,
     like,
     namespace,
     on_host,
-    release_memory,
     upcast,
 )
+from posthoc_align._memory import attempt, release_memory
 
 # A block that is read, changed and summed should stay in a core's cache (measured: 512 x 384
 # float32 is the fastest for sums); a matrix product wants longer blocks; a GPU wants few launches.
 CACHE_BLOCK = 2**20
 PRODUCT_BLOCK = 2**24
 DEVICE_BLOCK = 2**28
+LONGEST = 2**14  # rows of a block on the host, however narrow: sums of float32 grow inexact
 ROUTED_BLOCK = 2**26  # rows of mixed languages are gathered language by language, this much at once
+
+
+T = TypeVar("T")
 
 
 def blocks(X: Array, *, target: int = CACHE_BLOCK) -> Iterator[slice]:
     """Yield row slices that cover X, each about `target` bytes in the compute type."""
     itemsize = 8 if "64" in str(X.dtype) else 4
-    if not on_host(X):
-        target = max(target, DEVICE_BLOCK)
-    step = max(1, target // (itemsize * max(1, X.shape[1])))
+    there = not on_host(X)
+    step = max(1, (max(target, DEVICE_BLOCK) if there else target) // (itemsize * X.shape[1]))
+    step = step if there else min(step, LONGEST)
     for start in range(0, X.shape[0], step):
         yield slice(start, min(start + step, X.shape[0]))
 
@@ -158,21 +161,27 @@ def in_blocks(work: Callable[[slice], None], X: Array, *, target: int = CACHE_BL
         start = whole.start
         while start < whole.stop:
             rows = slice(start, min(start + step, whole.stop))
-            if _done(work, rows):
+            if attempt(work, rows):
                 start = rows.stop
                 continue
             step = _half(rows.stop - rows.start, X)
 
 
-def _done(work: Callable[[slice], None], rows: slice) -> bool:
-    """Whether the work was done, as opposed to out of memory."""
-    try:
-        work(rows)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return False
-    return True
+def over_blocks(make: Callable[[list[slice]], T], X: Array, *, target: int = CACHE_BLOCK) -> T:
+    """What `make` makes of slices that cover X; of smaller ones, anew, if memory runs out.
+
+    Parameters
+    ----------
+    make : callable
+        Sums over the rows of all slices, such that nothing is left of a pass that failed.
+    X, target
+        As in :func:`in_blocks`, as is what it raises and warns of.
+    """
+    slices, made = list(blocks(X, target=target)), []
+    while not attempt(lambda cut: made.append(make(cut)), slices):
+        step = _half(slices[0].stop - slices[0].start, X)
+        slices = [slice(i, min(i + step, X.shape[0])) for i in range(0, X.shape[0], step)]
+    return made[0]
 
 
 def _half(n_rows: int, X: Array) -> int:

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 wrong input, 130 interrupted. Wrong usage exits by ``SystemExit`` with 2.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    verbose = "--verbose" in given
+    arguments: argparse.Namespace | None = None
     resume = ""
     try:
         arguments = _parsed(given)
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError, MemoryError, ImportError) as error:
-        if verbose:
+        if "--verbose" in given if arguments is None else arguments.verbose:
             traceback.print_exc()
         said = str(error) or "memory ran out"
         print(f"posthoc-align: error: {said}", file=sys.stderr)
@@ -129,6 +129,7 @@ def _run_experiment(arguments: argparse.Namespace) -> None:
         step = _step(name, table, path, common, fill=True)
         if not step.quiet:
             print(f"[{name}]", file=sys.stderr)
+        arguments.verbose = step.verbose  # for the error that it may end in
         step.run(step)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from posthoc_align._arrays import Array, namespace, summary_on, to_host
 from posthoc_align._blocks import BadRow
+from posthoc_align._memory import is_out_of_memory
 from posthoc_align._polar import polar_factor
 
 EPS = float(np.finfo(np.float64).eps)
@@ -132,18 +133,24 @@ def isometry_by_products(
     ndarray of shape (d_x, d_y), or None
         None if `cross` is narrow, so that the host is as fast; if it is not of full numerical
         rank, so that there is something to complete; if a reflection has to be undone, which
-        takes singular vectors; or if the device is not there or has no float64.
+        takes singular vectors; or if the device is not there, has no float64, or has not the
+        memory.
     """
     least, most = sorted(cross.shape)
     if least < WIDE or (max_rank is not None and max_rank < least):
         return None
     there = summary_on(cross, device)
-    factor = None if there is None else polar_factor(there, noise=most * eps)
-    if factor is None:
+    try:
+        factor = None if there is None else polar_factor(there, noise=most * eps)
+        if factor is None:
+            return None
+        if not reflection and least == most and float(namespace(factor).linalg.det(factor)) < 0:
+            return None
+        return to_host(factor)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return None
-    if not reflection and least == most and float(namespace(factor).linalg.det(factor)) < 0:
-        return None
-    return to_host(factor)
 
 
 def paired_axes(

@@ -35,8 +35,8 @@ from posthoc_align._blocks import (
     CACHE_BLOCK,
     PRODUCT_BLOCK,
     Runs,
-    blocks,
     explain_nonfinite,
+    over_blocks,
     silent,
 )
 from posthoc_align.languages import factorize
@@ -216,11 +216,18 @@ def _grouped(
     n_groups = len(labels)
     counts, runs = np.bincount(codes, minlength=n_groups), Runs(codes)
     if second == "none":
-        shift, sums = None, _sums(X, runs, n_groups)
+        shift = None
+        sums = over_blocks(lambda cut: _sums(X, runs, n_groups, cut), X, target=PRODUCT_BLOCK)
         squares = scatters = within = None
     else:
         shift = _provisional_means(X, codes, counts)
-        sums, squares, scatters, within = _second_sums(X, runs, shift, second)
+        # Products want long blocks; so do shuffled languages, each of which has a part of a block.
+        long = second in ("full", "within") or runs.many
+        sums, squares, scatters, within = over_blocks(
+            lambda cut: _second_sums(X, runs, shift, second, cut),
+            X,
+            target=PRODUCT_BLOCK if long else CACHE_BLOCK,
+        )
     total = to_host(sums)
     if not np.all(np.isfinite(total)) or (
         squares is not None and not np.all(np.isfinite(to_host(squares)))
@@ -243,14 +250,10 @@ def _grouped(
     return parts, to_host(within) - (deltas.T * counts) @ deltas
 
 
-def _sums(X: Array, runs: Runs, n_groups: int) -> Array:
-    """Sum of the rows of each group, as they are.
-
-    No shift: in a mean nothing cancels. Some thousand float32 rows are added before float64 takes
-    over, so that it is off by a few spacings of the values themselves.
-    """
+def _sums(X: Array, runs: Runs, n_groups: int, slices: list[slice]) -> Array:
+    """Sum of the rows of each group, as they are: nothing cancels in a mean, so no shift."""
     sums = zeros_on(X, (n_groups, X.shape[1]))
-    for rows in blocks(X, target=PRODUCT_BLOCK if runs.many else CACHE_BLOCK):
+    for rows in slices:
         block = upcast(X[rows])
         if runs.single(rows):
             sums[int(runs.codes[rows.start])] += column_sums(block)
@@ -260,7 +263,7 @@ def _sums(X: Array, runs: Runs, n_groups: int) -> Array:
 
 
 def _second_sums(
-    X: Array, runs: Runs, shift: Array, second: Second
+    X: Array, runs: Runs, shift: Array, second: Second, slices: list[slice]
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
     """Sums of the rows of each group, of their squares and products, about a shift of each."""
     n_groups, d = shift.shape
@@ -268,9 +271,7 @@ def _second_sums(
     squares = zeros_on(X, (n_groups, d)) if second == "diagonal" else None
     scatters = zeros_on(X, (n_groups, d, d)) if second == "full" else None
     within = zeros_on(X, (d, d)) if second == "within" else None
-    # Products want long blocks; so do shuffled languages, each of which has a part of a block.
-    long = second in ("full", "within") or runs.many
-    for rows in blocks(X, target=PRODUCT_BLOCK if long else CACHE_BLOCK):
+    for rows in slices:
         order, cuts = runs.sorted(rows)
         if order is None:
             block = upcast(X[rows]) - shift[cuts[0][0]]

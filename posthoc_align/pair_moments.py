@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from posthoc_align._arrays import (
     upcast,
     zeros_on,
 )
-from posthoc_align._blocks import PRODUCT_BLOCK, blocks, explain_nonfinite, silent
+from posthoc_align._blocks import PRODUCT_BLOCK, explain_nonfinite, over_blocks, silent
 from posthoc_align.moments import finite_or_zero, merge, require_width
 
 
@@ -79,29 +80,35 @@ class PairMoments:
             How many times each pair counts, as ``posthoc_align._arrays.check_weight`` has it.
         """
         xp = namespace(X)
-        wide = X if X.shape[1] >= Y.shape[1] else Y
         compute = xp.float64 if xp.float64 in (X.dtype, Y.dtype) else xp.float32
-        shift_x, shift_y = (xp.astype(_mean_of_first(Z), compute) for Z in (X, Y))
-        sum_x, sum_y = zeros_on(X, (X.shape[1],)), zeros_on(X, (Y.shape[1],))
-        cross = zeros_on(X, (X.shape[1], Y.shape[1]))
-        xx = zeros_on(X, (X.shape[1], X.shape[1])) if scatter else None
-        yy = zeros_on(X, (Y.shape[1], Y.shape[1])) if scatter_y else None
-        squares = zeros_on(X, (2,))
-        for rows in blocks(wide, target=PRODUCT_BLOCK):
-            x = xp.astype(X[rows], compute, copy=False) - shift_x
-            y = xp.astype(Y[rows], compute, copy=False) - shift_y
-            wx, wy = x, y
-            if weight is not None:
-                times = xp.astype(weight[rows], compute, copy=False)[:, None]
-                wx, wy = times * x, times * y
-            sum_x, sum_y = sum_x + column_sums(wx), sum_y + column_sums(wy)
-            cross = cross + wx.T @ y
-            if xx is not None:
-                xx = xx + wx.T @ x
-            if yy is not None:
-                yy = yy + wy.T @ y
-            squares[0] += xp.reshape(wx, (-1,)) @ xp.reshape(x, (-1,))
-            squares[1] += xp.reshape(wy, (-1,)) @ xp.reshape(y, (-1,))
+        shift_x, shift_y = (_shift_of(Z, compute) for Z in (X, Y))
+        wide = X if X.shape[1] >= Y.shape[1] else Y
+
+        def sums(slices: list[slice]) -> tuple[Array, ...]:
+            sum_x, sum_y = zeros_on(X, (X.shape[1],)), zeros_on(X, (Y.shape[1],))
+            cross = zeros_on(X, (X.shape[1], Y.shape[1]))
+            xx = zeros_on(X, (X.shape[1], X.shape[1])) if scatter else None
+            yy = zeros_on(X, (Y.shape[1], Y.shape[1])) if scatter_y else None
+            squares = zeros_on(X, (2,))
+            for rows in slices:
+                x = _shifted(xp.astype(X[rows], compute, copy=False), shift_x)
+                y = _shifted(xp.astype(Y[rows], compute, copy=False), shift_y)
+                wx, wy = x, y
+                if weight is not None:
+                    times = xp.astype(weight[rows], compute, copy=False)[:, None]
+                    wx, wy = times * x, times * y
+                sum_x, sum_y = sum_x + column_sums(wx), sum_y + column_sums(wy)
+                cross = cross + wx.T @ y
+                if xx is not None:
+                    xx = xx + wx.T @ x
+                if yy is not None:
+                    yy = yy + wy.T @ y
+                squares[0] += xp.reshape(wx, (-1,)) @ xp.reshape(x, (-1,))
+                squares[1] += xp.reshape(wy, (-1,)) @ xp.reshape(y, (-1,))
+            return sum_x, sum_y, cross, xx, yy, squares
+
+        found = over_blocks(sums, wide, target=PRODUCT_BLOCK)
+        sum_x, sum_y, cross, xx, yy, squares = found
         count, n = X.shape[0], float(X.shape[0])
         if weight is not None:
             count = int(xp.sum(xp.astype(weight > 0, xp.int64)))
@@ -113,8 +120,8 @@ class PairMoments:
         delta_x, delta_y = to_host(sum_x) / n, to_host(sum_y) / n
         return cls(
             count=count,
-            mean_x=to_host(shift_x) + delta_x,
-            mean_y=to_host(shift_y) + delta_y,
+            mean_x=delta_x if shift_x is None else to_host(shift_x) + delta_x,
+            mean_y=delta_y if shift_y is None else to_host(shift_y) + delta_y,
             cross=to_host(cross) - n * np.outer(delta_x, delta_y),
             square_x=max(0.0, float(squares[0]) - n * float(delta_x @ delta_x)),
             square_y=max(0.0, float(squares[1]) - n * float(delta_y @ delta_y)),
@@ -172,5 +179,19 @@ class PairMoments:
         )
 
 
-def _mean_of_first(X: Array) -> Array:
-    return finite_or_zero(namespace(X).mean(upcast(X[: min(X.shape[0], 256)]), axis=0))
+def _shift_of(X: Array, compute: Any) -> Array | None:
+    """What to subtract so that sums of products do not cancel; None where that gains nothing.
+
+    Products of rows about the origin are larger than those about the mean by the squared length of
+    the mean over the variance. Up to a factor of 2 that is a bit of precision at most, and not
+    worth two passes over the rows.
+    """
+    xp = namespace(X)
+    first = upcast(X[: min(X.shape[0], 256)])
+    mean = xp.mean(first, axis=0)
+    length, around = xp.sum(mean * mean), xp.sum((first - mean) ** 2) / first.shape[0]
+    return None if bool(length <= around) else xp.astype(finite_or_zero(mean), compute)
+
+
+def _shifted(block: Array, shift: Array | None) -> Array:
+    return block if shift is None else block - shift

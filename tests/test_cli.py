@@ -278,6 +278,34 @@ def test_quiet_says_nothing_and_verbose_says_how_long_and_where(folder, capsys):
     assert "--quiet and --verbose came together" in capsys.readouterr().err
 
 
+def test_a_comparison_says_that_it_replaced_another(folder, capsys, monkeypatch):
+    class Result:
+        """Writes what a comparison writes, without comparing."""
+
+        warnings = ()
+
+        def to_csv(self, path):
+            path.write_text("")
+
+        to_json = to_csv
+
+        def to_html(self, path):
+            raise ImportError("no matplotlib here")
+
+        def to_dict(self):
+            return {}
+
+    monkeypatch.setattr("posthoc_align.comparison.compare", lambda *_, **__: Result())
+    given = ["compare", *files(folder), "--pivot", "en", "--output", str(folder / "out")]
+    (folder / "out").mkdir()
+    for name in ("note.txt", "space.png"):  # a picture that is not drawn anew is not replaced
+        (folder / "out" / name).write_text("")
+    for replaced in (False, True):
+        assert main(given) == 0
+        line = f"written to {folder / 'out'}: comparison.csv, comparison.json, experiment.toml"
+        assert line + " (replaced what was there)" * replaced + "\n" in capsys.readouterr().err
+
+
 def test_json_is_all_there_is_on_standard_output(folder, capsys):
     place = str(folder / "m.safetensors")
     fit = ["fit", *files(folder), "--pivot", "en", "--method", "centring", "--output", place]
@@ -329,3 +357,18 @@ def test_the_texts_of_the_corpus_correspond_line_by_line(tmp_path, capsys):
     assert read.text == corpus.text.tolist()
     topics = read_labels(tmp_path / "texts" / "topics.csv")
     assert topics.tolist() == corpus.topic[:1200].tolist()
+
+
+@pytest.mark.parametrize("name", ["zh.txt", "topics.csv"])
+def test_the_texts_of_the_corpus_never_take_the_place_of_others(tmp_path, capsys, name):
+    own = tmp_path / "texts" / name
+    own.parent.mkdir()
+    own.write_text("Mine.")
+    assert main(["demo", "--texts", str(own.parent)]) == 1
+    assert f"{own} would be written over: nothing was written" in capsys.readouterr().err
+    assert own.read_text() == "Mine."
+    assert list(own.parent.iterdir()) == [own]
+    own.unlink()
+    assert main(["demo", "--texts", str(own.parent), "--quiet"]) == 0
+    assert main(["demo", "--texts", str(own.parent)]) == 1
+    assert ".txt and 12 more would be written over" in capsys.readouterr().err

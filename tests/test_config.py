@@ -12,6 +12,7 @@ import pytest
 
 from posthoc_align import EmbeddingStore, load
 from posthoc_align.cli import _parsers, main
+from posthoc_align.commands._config import write_settings
 
 N, D = 60, 6
 
@@ -169,6 +170,50 @@ def test_a_file_that_is_not_there_or_has_no_such_table_is_named(folder, capsys):
     path = write(folder, FIT + "[[export]]\nlanguage = 'de'\n[[export]]\nlanguage = 'fi'\n")
     assert run("export", "--config", path) == 1
     assert f"All that it has are run by posthoc-align run {path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["config", "run"])
+def test_verbose_in_a_file_shows_where_an_error_arose(folder, capsys, how):
+    words = {"config": ["inspect", "--config"], "run": ["run"]}[how]
+    for said in ("true", "false"):
+        path = write(folder, f"[inspect]\npath = 'lost.safetensors'\nverbose = {said}\n")
+        assert run(*words, path) == 1
+        assert ("Traceback" in capsys.readouterr().err) == (said == "true")
+    assert run(*words, path, "--verbose") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def no_path_between_drives(*_):
+    """As on Windows from D: to C:."""
+    raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+
+def test_a_path_to_another_drive_is_written_whole(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    given = ["compare", "emb/en.npy", "emb/de.npy", "--pivot", "en", "--output", "out"]
+    arguments = _parsers()[0].parse_args(given)
+    monkeypatch.setattr("os.path.relpath", no_path_between_drives)
+    table = tomllib.loads(write_settings("compare", arguments, folder / "out"))["compare"]
+    whole = [(folder / "emb" / name).resolve().as_posix() for name in ("en.npy", "de.npy")]
+    assert table["files"] == whole
+    assert table["output"] == (folder / "out").resolve().as_posix()
+
+
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [("compare", "comparison.compare"), ("report", "report.Report.of")],
+)
+def test_the_file_that_repeats_it_is_made_before_the_long_work(
+    folder, capsys, monkeypatch, command, work
+):
+    def fails(*_):
+        raise ValueError("cannot be written down")
+
+    monkeypatch.setattr("posthoc_align.commands._config.write_settings", fails)
+    monkeypatch.setattr(f"posthoc_align.{work}", lambda *_, **__: pytest.fail("was done"))
+    files = [folder / "emb" / f"{name}.npy" for name in ("en", "de")]
+    assert run(command, *files, "--pivot", "en", "--output", folder / "out.html") == 1
+    assert "cannot be written down" in capsys.readouterr().err
 
 
 def test_every_option_of_every_command_can_stand_in_a_file():

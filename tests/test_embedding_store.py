@@ -185,6 +185,15 @@ def test_a_store_travels_to_another_process_by_its_path(tmp_path):
     assert "10 rows" in repr(again)
 
 
+def test_a_store_travels_to_another_directory(tmp_path, monkeypatch):
+    filled(tmp_path / "s")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(EmbeddingStore("s"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    np.testing.assert_array_equal(pickle.loads(sent).to_array(), X)
+
+
 def test_what_the_writer_noted_is_kept(tmp_path):
     EmbeddingStore.create(tmp_path / "s", n_features=2, about={"encoder": "mini"}).close()
     store = EmbeddingStore(tmp_path / "s")
@@ -252,6 +261,34 @@ def test_a_full_disk_hides_who_the_writer_is_but_not_that_there_is_one(tmp_path,
     with pytest.raises(BlockingIOError, match="process unknown"):
         EmbeddingStore(tmp_path / "s").acquire()
     store.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_not_called_another_writer(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    store = filled(tmp_path / "s")
+    monkeypatch.setattr(lock_module, "_lock", refuse)
+    said = rf"The file system of .*s has no locks \({os.strerror(number)}\).*another disk and copy"
+    with pytest.raises(OSError, match=said) as caught:
+        store.append(X, language="en", pair_id=np.arange(10))
+    assert caught.value.errno == number
+    assert not isinstance(caught.value, BlockingIOError)
+    assert len(store) == len(EmbeddingStore(tmp_path / "s")) == 10
+    with pytest.raises(OSError, match="has no locks"):
+        EmbeddingStore.create(tmp_path / "new", n_features=4)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES])
+def test_whatever_a_system_says_of_a_held_lock_is_another_writer(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    store = filled(tmp_path / "s")
+    monkeypatch.setattr(lock_module, "_lock", refuse)
+    with pytest.raises(BlockingIOError, match="another writer"):
+        store.acquire()
 
 
 def test_a_writer_that_finds_the_index_damaged_keeps_no_right(tmp_path):
@@ -481,7 +518,7 @@ def test_layers_must_be_complete_and_of_equal_rows(tmp_path):
         with pytest.raises(ValueError, match="Layers differ in rows"):
             store.append({0: X, 6: X[:3]})
         store.append({0: X, 6: X})
-        with pytest.raises(ValueError, match=r"layer=3 is not in the store: it has \(0, 6\)"):
+        with pytest.raises(ValueError, match=r"layer=3 is not in the store .*s: it has \(0, 6\)"):
             store.to_array(layer=3)
 
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "posthoc_align"
 
 FLOORS = {
-    0: ("_arrays", "_blocks", "_polar", "linalg"),
+    0: ("_arrays", "_memory", "_blocks", "_polar", "linalg"),
     1: ("moments", "pair_moments", "languages"),
     2: ("metrics",),
     3: ("align",),
@@ -68,6 +68,7 @@ HOMES = {
         "align/_training/optimise.py",
         "align/contrastive.py",
         "_arrays.py",
+        "_memory.py",
         "_array_files.py",
         "align/layer_mixing.py",
         "scale/ranks.py",

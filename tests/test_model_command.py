@@ -6,8 +6,19 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from posthoc_align import LinearMap, PivotAligner, load
+from posthoc_align import (
+    AlignedClassifier,
+    LanguageCentering,
+    LinearMap,
+    MigrationMap,
+    PivotAligner,
+    load,
+    save,
+)
+from posthoc_align.align._apply import fit_aligner
 from posthoc_align.cli import main
 
 RNG = np.random.default_rng(0)
@@ -121,3 +132,65 @@ def test_wrong_input_is_named_and_ends_in_1(files, tmp_path, capsys):
     assert "would overwrite" in capsys.readouterr().err
     assert run("transform", files[0], files[0], "--output", tmp_path / "out") == 1
     assert "not a complete model file" in capsys.readouterr().err
+
+
+def fails_in_a_line(capsys, *words) -> str:
+    """What a command says that ends in 1, all of it one line of error."""
+    capsys.readouterr()
+    assert run(*words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("posthoc-align: error: ")
+    assert said.count("\n") == 1
+    return said
+
+
+def test_a_classifier_is_no_aligner(files, tmp_path, capsys):
+    model = tmp_path / "head.safetensors"
+    X, language = np.concatenate([np.load(path) for path in files]), np.repeat(["en", "de"], 120)
+    labels = np.tile(np.where(CONCEPTS[:, 0] > 0, "up", "down"), 2)
+    head = AlignedClassifier(aligner=LanguageCentering()).fit(X, labels, language=language)
+    save(head, model)
+    for words in (
+        ["transform", model, *files, "--output", tmp_path / "out"],
+        ["evaluate", *files, "--pivot", "en", "--model", model, "--quiet"],
+    ):
+        said = fails_in_a_line(capsys, *words)
+        assert "head.safetensors holds AlignedClassifier, which transforms no rows" in said
+        assert "save(load(path).aligner_, other_path)" in said
+    assert not (tmp_path / "out").exists()
+    own = tmp_path / "own.safetensors"
+    save(load(model).aligner_, own)  # as it says
+    assert run("transform", own, *files, "--output", tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_map_is_applied_and_not_evaluated(files, tmp_path, capsys, piped):
+    old = np.load(files[0])
+    fitted = MigrationMap().fit(old, np.hstack([old, old]))
+    model, out = tmp_path / "migration.safetensors", tmp_path / "out"
+    save(make_pipeline("passthrough", fitted) if piped else fitted, model)
+    assert run("transform", model, files[0], "--output", out) == 0
+    np.testing.assert_array_equal(np.load(out / "en.npy"), fitted.transform(old))
+    said = fails_in_a_line(capsys, "evaluate", *files, "--pivot", "en", "--model", model, "--quiet")
+    assert "migration.safetensors holds MigrationMap, a map between two spaces" in said
+
+
+def test_an_aligner_of_other_rows_is_not_evaluated(files, tmp_path, capsys):
+    wide, model = np.hstack([CONCEPTS, CONCEPTS]), tmp_path / "wide.safetensors"
+    evaluate = ["evaluate", *files, "--pivot", "en", "--model", model, "--quiet"]
+    save(LanguageCentering(), model)
+    assert "is not fitted yet" in fails_in_a_line(capsys, *evaluate)
+    save(LanguageCentering().fit(wide, language=["en"] * 60 + ["de"] * 60), model)
+    said = fails_in_a_line(capsys, *evaluate)
+    assert "wide.safetensors cannot transform these rows: X has 8 features" in said
+
+
+def test_a_pipeline_in_a_pipeline_is_evaluated_with_the_languages(files, tmp_path, capsys):
+    X, language = np.concatenate([np.load(path) for path in files]), np.repeat(["en", "de"], 120)
+    nested = make_pipeline(make_pipeline(LanguageCentering()), StandardScaler())
+    model = tmp_path / "m.safetensors"
+    save(fit_aligner(nested, X, language=language), model)
+    assert run("evaluate", *files, "--pivot", "en", "--model", model, "--json") == 0
+    before, after = json.loads(capsys.readouterr().out)["rows"]
+    assert before["values"]["language_id"] > 0.9
+    assert after["values"]["language_id"] < 0.8

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posthoc_align import moments as room
+from posthoc_align import _arrays, _blocks
 from posthoc_align._blocks import blocks
 from posthoc_align.moments import LanguageMoments, Moments
 from posthoc_align.pair_moments import PairMoments
@@ -61,7 +61,7 @@ def tiny_blocks(monkeypatch):
             seen.append(rows)
             yield rows
 
-    monkeypatch.setattr(room, "blocks", cut)
+    monkeypatch.setattr(_blocks, "blocks", cut)
     return seen
 
 
@@ -400,3 +400,45 @@ def test_moments_of_different_widths_do_not_merge(a, b):
 def test_a_variance_that_was_not_kept_is_explained():
     with pytest.raises(ValueError, match="hold no second moments: accumulate .*second="):
         _ = Moments.of(np.ones((3, 2))).variance
+
+
+# --- float32 ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("second", ["none", "diagonal"])
+@pytest.mark.parametrize("n_features", [1, 8, 64])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_means_of_many_equal_float32_rows_are_those_rows(kind, n_features, second, shuffled):
+    X = np.full((200_000, n_features), 0.1, dtype=np.float32)  # each addition is off the same way
+    language = np.arange(len(X)) % 2 if shuffled else np.arange(len(X)) * 2 // len(X)
+    made = LanguageMoments.of(
+        X if kind == "numpy" else torch.from_numpy(X), language, second=second
+    )
+    for part in made.values():
+        np.testing.assert_allclose(part.mean, X[0], rtol=2e-6)
+
+
+@pytest.mark.parametrize("centre", [0.0, 0.3, 30.0])
+def test_products_of_float32_pairs_are_exact_wherever_the_rows_lie(centre):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(5000, 4)) + centre).astype(np.float32)
+    Y = (X[:, ::-1] + rng.normal(size=(5000, 4))).astype(np.float32)
+    made = PairMoments.of(X, Y, scatter=True)
+    exact = PairMoments.of(X.astype(np.float64), Y.astype(np.float64), scatter=True)
+    for name in ("mean_x", "mean_y", "cross", "scatter_x", "square_x", "square_y"):
+        expected = np.asarray(getattr(exact, name))
+        bound = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(getattr(made, name), expected, atol=bound, err_msg=name)
+
+
+def test_sums_of_groups_on_a_device_are_those_of_the_host():
+    rng = np.random.default_rng(0)
+    X, codes = rng.normal(size=(1500, 5)), rng.integers(0, 3, size=1500)
+    expected = np.stack([X[codes == group].sum(axis=0) for group in range(3)])
+    X, codes = torch.from_numpy(X), torch.from_numpy(codes)
+    np.testing.assert_allclose(_arrays._group_products(X, codes, 3), expected, atol=1e-10)
+    np.testing.assert_allclose(_arrays.group_sums(X, codes, 3), expected, atol=1e-10)
+    few = slice(100)  # less than a product is started for
+    alone = np.stack([X[few][codes[few] == group].numpy().sum(axis=0) for group in range(3)])
+    np.testing.assert_allclose(_arrays._group_products(X[few], codes[few], 3), alone, atol=1e-10)

@@ -101,6 +101,21 @@ def test_what_must_be_completed_or_turned_back_is_left_to_the_svd(narrow_too):
     assert isometry_by_products(matrix, "cuda:99", eps=EPS) is None
 
 
+@pytest.mark.parametrize("step", ["polar_factor", "to_host"])
+def test_where_the_device_has_no_room_it_is_left_to_the_svd(step, moments, narrow_too, monkeypatch):
+    def full(*given, **options):
+        raise error
+
+    monkeypatch.setattr(linalg, step, full)
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert isometry_by_products(np.eye(20), "cpu", eps=EPS) is None
+    there = Procrustes().fit_moments(replace(moments, device="cpu"))
+    np.testing.assert_array_equal(there.rotation_, Procrustes().fit_moments(moments).rotation_)
+    error = RuntimeError("the device is lost")
+    with pytest.raises(RuntimeError, match="is lost"):
+        isometry_by_products(np.eye(20), "cpu", eps=EPS)
+
+
 def test_a_narrow_matrix_is_left_to_the_svd():
     assert isometry_by_products(np.eye(linalg.WIDE - 1), "cpu", eps=EPS) is None
 

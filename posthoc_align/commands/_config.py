@@ -196,11 +196,18 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
     return f"; it may be one of {', '.join(sorted(known))}"
 
 
+def _relative(path: Path, base: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, base)).as_posix()
+    except ValueError:  # on Windows no path leads from one drive to another
+        return path.resolve().as_posix()
+
+
 def _toml(value: Any, base: Path) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(part, base) for part in value) + "]"
     if isinstance(value, Path):
-        value = Path(os.path.relpath(value, base)).as_posix()
+        value = _relative(value, base)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):

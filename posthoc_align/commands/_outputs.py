@@ -57,6 +57,17 @@ def require_other(path: Path, read: Iterable[Path]) -> None:
             raise ValueError(f"{path} would overwrite what is read: choose another --output.")
 
 
+def require_new(paths: Iterable[Path]) -> None:
+    """Raise if a file is there: a corpus must not take the place of somebody's own texts."""
+    there = [path for path in paths if path.exists()]
+    if there:
+        more = f" and {len(there) - 1} more" * (len(there) > 1)
+        raise FileExistsError(
+            f"{there[0]}{more} would be written over: nothing was written. Choose another folder, "
+            "or delete what is there."
+        )
+
+
 def require_empty(folder: Path) -> None:
     """Raise if a folder holds anything: what is written there must not mix with it."""
     if folder.is_dir() and any(folder.iterdir()):

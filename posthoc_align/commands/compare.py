@@ -17,6 +17,8 @@ from posthoc_align.commands._options import (
 )
 from posthoc_align.commands._outputs import ready_folder
 
+WRITTEN = ("comparison.csv", "comparison.json", "experiment.toml")
+DRAWN = ("comparison.html", "space.png")
 HELD_OUT = "share of the pairs to hold out, if no column split says it (default: %(default)s)"
 EXAMPLES = """\
   posthoc-align compare emb/en.npy emb/de.npy emb/fr.npy --pivot en
@@ -106,6 +108,8 @@ def write_comparison(
     from posthoc_align.comparison import compare
 
     folder = arguments.output
+    there = {name for name in (*WRITTEN, *DRAWN) if (folder / name).exists()}
+    again = write_settings(arguments.command, arguments, folder)  # fails now or never
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the comparison keeps them, they are said below
         comparison = compare(X, progress=console.progress, **settings)
@@ -113,14 +117,13 @@ def write_comparison(
         console.warn(note)
     comparison.to_csv(folder / "comparison.csv")
     comparison.to_json(folder / "comparison.json")
-    again = write_settings(arguments.command, arguments, folder)
     write_whole(folder / "experiment.toml", again.encode())
-    written = ["comparison.csv", "comparison.json", "experiment.toml"]
+    written = list(WRITTEN)
     try:
         comparison.to_html(folder / "comparison.html")
         comparison.plot_space().savefig(folder / "space.png", dpi=120)
-        written += ["comparison.html", "space.png"]
+        written += DRAWN
     except ImportError as error:
         console.warn(f"no HTML page and no picture: {error}")
-    console.written(folder, ", ".join(written))
+    console.written(folder, ", ".join(written), replaced=bool(there & set(written)))
     console.result(str(comparison), comparison.to_dict() | {"output": folder, "written": written})

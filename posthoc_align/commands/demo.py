@@ -10,14 +10,16 @@ from typing import Any
 
 from posthoc_align.commands._console import Console
 from posthoc_align.commands._options import declare
-from posthoc_align.commands._outputs import ready_folder
+from posthoc_align.commands._outputs import ready_folder, require_new
 from posthoc_align.commands.compare import add_output, write_comparison
 
+TOPICS = "topics.csv"
 EXAMPLES = """\
   posthoc-align demo
       run every method on the bundled corpus (12 languages) and write a report
   posthoc-align demo --texts texts
-      write the corpus as texts/en.txt, texts/de.txt, ... and stop there
+      write the corpus as texts/en.txt, texts/de.txt, ... and stop there; where
+      one of these files is there already it writes nothing
 """
 
 
@@ -76,6 +78,8 @@ def _write_texts(corpus: Any, folder: Path, console: Console) -> None:
     """Write a file a language, a text a line, and the topic of each line."""
     from posthoc_align._array_files import write_whole
 
+    names = [f"{language}.txt" for language in corpus.languages]
+    require_new([folder / name for name in (*names, TOPICS)])
     ready_folder(folder)
     for language in corpus.languages:
         texts = corpus.text[corpus.language == language]
@@ -85,7 +89,6 @@ def _write_texts(corpus: Any, folder: Path, console: Console) -> None:
     rows.writerow(["label"])
     topics = corpus.topic[corpus.language == corpus.pivot]
     rows.writerows([topic] for topic in topics)
-    write_whole(folder / "topics.csv", table.getvalue().encode())
-    names = [f"{language}.txt" for language in corpus.languages]
-    console.written(folder, f"{', '.join(names)} of {len(topics)} lines each, and topics.csv")
-    console.result(None, {"output": folder, "written": [*names, "topics.csv"]})
+    write_whole(folder / TOPICS, table.getvalue().encode())
+    console.written(folder, f"{', '.join(names)} of {len(topics)} lines each, and {TOPICS}")
+    console.result(None, {"output": folder, "written": [*names, TOPICS]})

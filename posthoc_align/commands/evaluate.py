@@ -72,17 +72,17 @@ def run(arguments: argparse.Namespace) -> None:
         As :func:`add` declares them.
     """
     from posthoc_align.align.frozen import freeze
+    from posthoc_align.commands._models import read_aligner, require_one_space
     from posthoc_align.commands._rows import hold_out, read_rows
     from posthoc_align.commands._scores import as_text
     from posthoc_align.commands._seen import share_seen
     from posthoc_align.comparison import IDENTITY, compare
-    from posthoc_align.persist import load
 
     console = Console(arguments)
     model = None
     if arguments.model is not None:
-        with console.step("load"):
-            model = load(arguments.model)
+        model = read_aligner(arguments.model, console)
+        require_one_space(model, arguments.model)
     corpus = read_rows(arguments, console)
     data = hold_out(arguments, corpus)
     spaces, aligners, seen = {IDENTITY: _held_out(data)}, {}, None

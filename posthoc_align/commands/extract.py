@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posthoc_align.commands._console import Console
 from posthoc_align.commands._options import declare, folder_or_name, layer_or_all
 from posthoc_align.commands._outputs import ready_folder
+
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
 
 EXAMPLES = """\
   posthoc-align extract path/to/model en.txt de.txt --output store
@@ -17,8 +20,7 @@ EXAMPLES = """\
       a table with the columns text, language, pair_id
   posthoc-align extract path/to/model *.txt --output store --layers 6 12
       two layers
-  posthoc-align extract path/to/model en.txt de.txt --alignment en-de.i-j \
-      --output words
+  posthoc-align extract path/to/model en.txt de.txt --alignment i-j --output s
       words in their context that translate each other, two rows a link
 Run again with the same arguments, a run that was stopped goes on where it was.
 """
@@ -87,7 +89,12 @@ def add(commands: Any) -> None:
         default="float32",
         help="the model runs in (default: %(default)s)",
     )
-    option("--words", action="store_true", help="a row for each word instead of each text")
+    option(
+        "--words",
+        action="store_true",
+        help="a row for each word instead of each text, without pair ids; in Python "
+        "posthoc_align.extract.words_of(texts) gives each row's word",
+    )
     option(
         "--alignment",
         type=Path,
@@ -126,6 +133,13 @@ def run(arguments: argparse.Namespace) -> None:
     given = arguments.language
     corpus = read_texts(arguments.files, language=given[0] if given and len(given) == 1 else given)
     links = None if arguments.alignment is None else read_alignment(arguments.alignment)
+    if links is not None:
+        _require_same_order(corpus, arguments.alignment)
+    elif arguments.words and _given(corpus.pair_id).any():
+        console.note(
+            "a row for each word: the pair ids of the texts are left out. "
+            "posthoc_align.extract.words_of(texts) gives each row's word, --alignment pairs words."
+        )
     ready_folder(arguments.output)
     with console.step("load"):
         encoder = Encoder(
@@ -167,6 +181,34 @@ def run(arguments: argparse.Namespace) -> None:
     }
     console.written(store.path, f"{len(store)} rows of {store.n_features}, {store.dtype}")
     console.result(None, about)
+
+
+def _given(pair_id: Any) -> Any:
+    """Where a table names a pair id."""
+    return pair_id != ("" if pair_id.dtype.kind == "U" else -1)
+
+
+def _require_same_order(corpus: Bunch, path: Path) -> None:
+    """Raise if line i of the links would join sentences that do not translate each other."""
+    names = list(dict.fromkeys(corpus.language.tolist()))
+    sides = [corpus.pair_id[corpus.language == name] for name in names]
+    if len(sides) != 2 or len(sides[0]) != len(sides[1]):
+        return  # which is refused with the counts in it, where words are linked
+    if not all(_given(side).any() for side in sides):
+        return
+    odd = (sides[0] != sides[1]).nonzero()[0]
+    if len(odd):
+        row = int(odd[0])
+        first, second = (_said(side[row]) for side in sides)
+        raise ValueError(
+            f"Line {row} (from 0) of {path} would join sentences of different pairs: row {row} of "
+            f"{names[0]!r} has {first}, row {row} of {names[1]!r} has {second}. Sort the rows of "
+            "both languages by pair_id, in the order that the links were made in."
+        )
+
+
+def _said(pair_id: Any) -> str:
+    return f"the pair_id {pair_id.item()!r}" if _given(pair_id) else "no pair_id"
 
 
 def _layers(given: list[str]) -> str | list[int]:

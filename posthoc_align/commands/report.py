@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     replaced = ready_file(page, read=arguments.files)
     require_page(page)
     layers = Layers(arguments) if arguments.layers else None
+    again = _again(arguments)  # fails now or never
     corpus = read_rows(arguments, console)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the report keeps them, they are said below
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
             random_state=arguments.seed,
             progress=console.progress,
         )
-    report = replace(report, command=_again(arguments))
+    report = replace(report, command=again)
     for note in (*report.comparison.warnings, *(report.layers.warnings if report.layers else ())):
         console.warn(note)
     report.to_html(page)

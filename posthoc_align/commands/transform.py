@@ -49,12 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
     arguments : argparse.Namespace
         As :func:`add` declares them.
     """
-    from posthoc_align.persist import load
+    from posthoc_align.commands._models import read_aligner
     from posthoc_align.store import is_store
 
     console = Console(arguments)
-    with console.step("load"):
-        model = load(arguments.model)
+    model = read_aligner(arguments.model, console)
     if any(is_store(path) for path in arguments.files):
         _transform_store(model, arguments, console)
     else:

@@ -54,6 +54,23 @@ class Index:
             return {None: "embeddings"}
         return {layer: f"layer.{layer}" for layer in self.layers}
 
+    def keys_of(self, layer: int | None, folder: Path) -> tuple[str, ...]:
+        """Names of the tensors of a layer; of all layers, in their order, for None.
+
+        Raises
+        ------
+        ValueError
+            If the store, which lies in `folder`, has no such layer.
+        """
+        if layer is None:
+            return tuple(self.keys.values())
+        if layer not in self.keys:
+            raise ValueError(
+                f"layer={layer!r} is not in the store {folder}: it has "
+                f"{self.layers or 'one unnumbered'}."
+            )
+        return (self.keys[layer],)
+
     def with_shard(self, shard: Shard, labels: dict[str, str]) -> Index:
         """The index with one shard more at its end."""
         return replace(self, labels=labels, shards=(*self.shards, shard))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import weakref
 from pathlib import Path
 
 NAME = ".writer.lock"
+
+_HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
+"""What systems say of a lock that somebody else holds: flock the first two, which are one on most;
+network drives that make a record lock of it, and Windows, the last."""
 
 
 class WriterLock:
@@ -26,17 +31,26 @@ class WriterLock:
     ------
     BlockingIOError
         If another writer holds it.
+    OSError
+        If the file system of the folder has no locks.
     """
 
     def __init__(self, folder: Path) -> None:
         handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(handle)
-        except OSError:
+        except OSError as error:
             holder = ""
             with contextlib.suppress(OSError):  # Windows refuses to read what is locked
                 holder = os.read(handle, 20).decode(errors="replace")
             os.close(handle)
+            if error.errno not in _HELD:
+                raise OSError(
+                    error.errno,
+                    f"The file system of {folder} has no locks ({error.strerror or error}), which "
+                    "keep two writers apart. Write the store on another disk and copy the folder "
+                    "here, since reading needs none, or mount this one with locks",
+                ) from error
             raise BlockingIOError(
                 f"{folder} is being written by another writer (process {holder or 'unknown'}): a "
                 "store has one writer at a time. Wait for it or close it; reading is free."

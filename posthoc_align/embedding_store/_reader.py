@@ -229,13 +229,7 @@ class StoreReader:
 
     def _readers(self, layer: int | None) -> list[Callable[[Shard], Array]]:
         """For each layer that is asked for, what maps its rows of a shard."""
-        keys = self._index.keys
-        if layer is not None and layer not in keys:
-            raise ValueError(
-                f"layer={layer!r} is not in the store: it has {self.layers or 'one unnumbered'}."
-            )
-        wanted = [keys[layer]] if layer is not None else list(keys.values())
-        return [partial(self._map, key=key) for key in wanted]
+        return [partial(self._map, key=key) for key in self._index.keys_of(layer, self.path)]
 
     def _map(self, shard: Shard, key: str) -> Array:
         X = read_rows(self.path, shard, key)

@@ -110,6 +110,8 @@ class EmbeddingStore(StoreReader):
         ------
         FileExistsError
             If there is a store already, or what is left of one.
+        OSError
+            If files cannot be locked there.
         ValueError
             If the width, type or layers cannot be those of embeddings.
         """
@@ -128,7 +130,8 @@ class EmbeddingStore(StoreReader):
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EmbeddingStore, (self.path,)  # another process opens it for itself
+        # Another process opens it for itself, maybe in another directory.
+        return EmbeddingStore, (self.path.absolute(),)
 
     def append(
         self,
@@ -210,6 +213,8 @@ class EmbeddingStore(StoreReader):
         ------
         BlockingIOError
             If another writer is at work.
+        OSError
+            If files cannot be locked there.
         """
         if self._lock is None:
             lock = WriterLock(self.path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posthoc_align._arrays import is_out_of_memory, release_memory
+from posthoc_align._memory import attempt, release_memory
 
 
 @dataclass
@@ -63,7 +63,7 @@ def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], room: Ro
     while start < len(order):
         longest = int(lengths[order[start]])
         at = order[start : start + room.of(longest)]
-        if _done(work, at):
+        if attempt(work, at):
             start += len(at)
             continue
         release_memory()
@@ -81,14 +81,3 @@ def in_batches(lengths: np.ndarray, work: Callable[[np.ndarray], None], room: Ro
             UserWarning,
             stacklevel=2,
         )
-
-
-def _done(work: Callable[[np.ndarray], None], at: np.ndarray) -> bool:
-    """Whether the work was done, as opposed to out of memory."""
-    try:
-        work(at)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return False
-    return True

@@ -14,7 +14,7 @@ from posthoc_align._array_files import PathLike
 from posthoc_align._arrays import Array
 from posthoc_align.extract._batches import Room, in_batches
 from posthoc_align.extract._layers import find_blocks, layer_numbers, run_layers
-from posthoc_align.extract._models import load_backbone, require_device
+from posthoc_align.extract._models import load_backbone, ready, require_device
 from posthoc_align.extract._pooling import POOLINGS, pool
 from posthoc_align.extract._sentence_transformers import Output
 from posthoc_align.extract._tokens import Tokens, padded, tokenize
@@ -34,8 +34,9 @@ class Encoder:
     ----------
     model : str, path, or loaded model
         Folder or hub name of a model of transformers (an encoder, a decoder, or an encoder-decoder,
-        of which the encoder is taken) or of sentence-transformers; or such a model, loaded. It is
-        set to evaluation mode.
+        of which the encoder is taken) or of sentence-transformers; or such a model, loaded. That
+        one stays as it is: it is copied, unless it is in evaluation mode, on `device` and of
+        `compute_dtype` already.
     layers : "all" or sequence of int, default=(-1,)
         0 is what enters the first block, k what leaves block k, negative ones count from the last:
         the numbers of transformers' ``hidden_states``. Where a model of sentence-transformers has
@@ -198,7 +199,8 @@ class Encoder:
                 "special_tokens=, or the layer."
             )
         assert around.load is not None  # wherever there are modules
-        return Output(around.load(), self.device_)
+        modules = around.load()
+        return Output([ready(part, device=self.device_, dtype="float32") for part in modules])
 
     def settings(self) -> dict[str, Any]:
         """Return all that the embeddings depend on, to keep beside them.
@@ -208,9 +210,11 @@ class Encoder:
         settings : dict
             Of values that JSON can hold.
         """
+        output = {} if self._output is None else {"output": self._output.fingerprint()}
         return {
             "model": self._backbone.name,
             "weights": self._backbone.fingerprint(),
+            **output,
             "layers": list(self.layers_),
             "pooling": self.pooling_,
             "special_tokens": self.special_tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -74,10 +75,9 @@ def load_backbone(model: Any, tokenizer: Any, *, device: str | None, dtype: str)
     OSError
         If a name is in no cache and cannot be fetched.
     """
-    import torch
-
     around = Around()
-    if isinstance(model, (str, Path)):
+    own = isinstance(model, (str, Path))
+    if own:
         name = str(model)
         around = around_folder(name, lambda file: _json(name, file))
         loaded = _load_model(name, around.part)
@@ -104,7 +104,7 @@ def load_backbone(model: Any, tokenizer: Any, *, device: str | None, dtype: str)
             f"{type(tokenizer).__name__} is a slow tokenizer: it knows no character offsets. Save "
             "the model with a fast one (tokenizer.json)."
         )
-    loaded = loaded.to(device=device, dtype=getattr(torch, dtype)).eval()
+    loaded = ready(loaded, device=device, dtype=dtype, own=own)
     n_positions = _positions(loaded)
     limits = (around.max_length, tokenizer.model_max_length, n_positions)
     known = [int(limit) for limit in limits if limit is not None and limit < 10**9]
@@ -116,6 +116,36 @@ def load_backbone(model: Any, tokenizer: Any, *, device: str | None, dtype: str)
         n_positions=n_positions,
         around=around,
     )
+
+
+def ready(module: Any, *, device: str | None, dtype: str, own: bool = False) -> Any:
+    """Return a module on a device, in a type and in evaluation mode.
+
+    Parameters
+    ----------
+    module : torch module
+    device : str or None
+        None: where it is.
+    dtype : str
+        Of its floating parameters and buffers.
+    own : bool, default=False
+        Whether nobody else has it, so that it may be changed in place. Otherwise it is copied
+        unless it is as asked for already.
+    """
+    import torch
+
+    kind = getattr(torch, dtype)
+
+    def there(tensor: Any) -> bool:
+        place = tensor.device if device is None else tensor.new_empty(0, device=device).device
+        return tensor.device == place and (tensor.dtype == kind or not tensor.is_floating_point())
+
+    tensors = [*module.parameters(), *module.buffers()]
+    if all(map(there, tensors)) and not any(part.training for part in module.modules()):
+        return module
+    if not own:  # torch moves, casts and switches in place, and the user goes on with theirs
+        module = copy.deepcopy(module)
+    return module.to(device=device, dtype=kind).eval()
 
 
 def _require_transformer(model: Any, what: str) -> None:

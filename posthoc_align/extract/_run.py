@@ -173,9 +173,25 @@ def _require_same_run(store: EmbeddingStore, about: dict[str, Any]) -> None:
 
 
 def digest_of(texts: Sequence[Any], labels: Mapping[str, Sequence[Any] | np.ndarray | None]) -> str:
+    """Digest of all values of texts and labels, however they are nested."""
     digest = hashlib.sha256()
     for values in (texts, *labels.values()):
         for value in [] if values is None else values:
-            digest.update(f"{value}\x1e".encode(errors="surrogatepass"))
+            _put(digest, value)
         digest.update(b"\x1d")
     return digest.hexdigest()
+
+
+def _put(digest: Any, value: Any) -> None:
+    """Arrays of numbers go in by their bytes: as text NumPy leaves out the middle of long ones."""
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OSUT":
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(value.tobytes())
+    elif isinstance(value, np.ndarray):  # of objects, whose bytes are addresses, or of text
+        _put(digest, value.tolist())
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"[{len(value)}]".encode())
+        for part in value:
+            _put(digest, part)
+    else:
+        digest.update(f"{value}\x1e".encode(errors="surrogatepass"))

@@ -7,6 +7,8 @@ by their own library, and only when their output is wanted.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -134,11 +136,11 @@ class Output:
     Parameters
     ----------
     modules : list of torch modules
-    device : str
+        Of float32 and in evaluation mode, where the rows lie.
     """
 
-    def __init__(self, modules: list[Any], device: str) -> None:
-        self.modules = [module.to(device=device).float().eval() for module in modules]
+    def __init__(self, modules: list[Any]) -> None:
+        self.modules = modules
 
     def __call__(self, X: Array) -> Array:
         """Return the model's embeddings of rows of shape (n_rows, n_features), float32."""
@@ -146,3 +148,15 @@ class Output:
         for module in self.modules:
             features = module(features)
         return features["sentence_embedding"]
+
+    def fingerprint(self) -> str:
+        """Digest of the modules' types, configurations and weights."""
+        digest = hashlib.sha256()
+        for module in self.modules:
+            digest.update(f"{type(module).__module__}.{type(module).__qualname__}".encode())
+            said = module.get_config_dict() if hasattr(module, "get_config_dict") else repr(module)
+            digest.update(json.dumps(said, sort_keys=True, default=str).encode())
+            for name, weight in sorted(module.state_dict().items()):
+                digest.update(f"{name}{weight.dtype}{tuple(weight.shape)}".encode())
+                digest.update(weight.cpu().numpy().tobytes())
+        return digest.hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ class Batch:
     language: Any = None
     where: str = ""
     first: int = 0
+
+    def copied(self) -> Batch:
+        """The same batch in memory of its own, which nobody else writes to."""
+        X, y, language = (
+            part.clone() if is_tensor(part) else copy(part)
+            for part in (self.X, self.y, self.language)
+        )
+        return replace(self, X=X, y=y, language=language)
 
 
 def is_label(language: Any) -> bool:

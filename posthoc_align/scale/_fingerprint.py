@@ -10,9 +10,14 @@ import numpy as np
 
 from posthoc_align._state import Packer
 
+_ON_DEMAND = {"Procrustes": ("singular_values_",)}
+"""Attributes, by class, that an estimator may compute when they are first looked at. They follow
+from the others, and a digest that told whether somebody looked would tell one aligner from itself.
+They are not computed here instead: that takes O(d^3), and other threads give other last bits."""
+
 
 def fingerprint(aligner: Any) -> str:
-    """Digest of a fitted aligner, the same for one that was saved and loaded again.
+    """Digest of a fitted aligner, the same for one that was looked at, or saved and loaded again.
 
     Parameters
     ----------
@@ -53,4 +58,8 @@ def _by_value(tree: Any, digests: dict[str, str]) -> Any:
         return tree
     if isinstance(tree.get("array"), str):
         return {**tree, "array": digests.get(tree["array"], tree["array"])}
+    if isinstance(tree.get("object"), str):
+        left_out = _ON_DEMAND.get(tree["object"], ())
+        state = {name: part for name, part in tree["state"].items() if name not in left_out}
+        tree = {**tree, "state": state}
     return {key: _by_value(part, digests) for key, part in tree.items()}

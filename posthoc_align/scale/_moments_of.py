@@ -58,7 +58,7 @@ def moments_of(
     language : str, int or array-like of shape (n_samples,), optional
         Labels beside an array or a store that has none; beside batches one label for all rows.
     layer : int, optional
-        Which layer of a store; None takes all, side by side.
+        Which layer of a store, or of each in a list of stores; None takes all, side by side.
     n_jobs : int, optional
         Number of workers that read and sum pieces of the source. None: one, or what an enclosing
         ``joblib.parallel_config`` says.
@@ -78,13 +78,14 @@ def moments_of(
         If the estimator is not fitted from moments, or the source is none of the above.
     ValueError
         If there are no rows, batches differ in width, type or labels, or hold NaN: the batch is
-        named, counted from 1, and the row, counted from 0.
+        named, counted from 1, and the row, counted from 0. If `layer` came for what is no store.
 
     Notes
     -----
     Batches may be of any size: small ones are put together, up to some thousand rows, before they
-    are summed. What a generator raises comes up unchanged. It is run in another thread, so that it
-    should not use what is bound to this one, such as a connection to SQLite.
+    are summed. A generator may fill the same array again for each: they are copied as they come.
+    What it raises comes up unchanged. It is run in another thread, so that it should not use what
+    is bound to this one, such as a connection to SQLite.
 
     Examples
     --------
@@ -133,7 +134,7 @@ def moments_of(
                 "Leave n_jobs out, or pass what workers can open for themselves: a list of paths "
                 "or stores, a store, a memory map."
             )
-        batches = batches_of(source, y=y, language=language, pairs=pairs)
+        batches = batches_of(source, y=y, language=language, layer=layer, pairs=pairs)
         with _bar(progress) as bar:
             return accumulate(batches, estimator, seen=bar.update)
     if not shards:

@@ -82,6 +82,7 @@ class StoreShard(Shard):
     Parameters
     ----------
     folder : Path
+        Absolute, for it is opened wherever a worker runs.
     file : Shard of the store's index
     keys : tuple of str
         Names of the layers wanted, which are put side by side.

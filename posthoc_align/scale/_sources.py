@@ -75,11 +75,6 @@ def shards_of(
     source = _opened(source)
     if isinstance(source, EmbeddingStore):
         return _of_store(source, y, language, layer)
-    if layer is not None:
-        raise ValueError(
-            f"layer={layer!r} came with a {type(source).__name__}: only an EmbeddingStore has "
-            "layers. Leave layer= out."
-        )
     if isinstance(source, list):
         _require_one_label(y, language)
         items = enumerate(source, start=1)
@@ -87,28 +82,41 @@ def shards_of(
             [
                 shard
                 for number, item in items
-                for shard in _of_item(item, f"batch {number}", language, pairs)
+                for shard in _of_item(item, f"batch {number}", language, layer, pairs)
             ]
         )
     if is_batch(source):
-        return _of_batch(source, y=y, language=language, pairs=pairs)
+        return _of_batch(source, y=y, language=language, layer=layer, pairs=pairs)
     return None
 
 
-def batches_of(source: Any, *, y: Any = None, language: Any = None, pairs: bool) -> Iterator[Batch]:
+def batches_of(
+    source: Any,
+    *,
+    y: Any = None,
+    language: Any = None,
+    layer: int | None = None,
+    pairs: bool,
+) -> Iterator[Batch]:
     """Walk through a source that has no shards, batch by batch.
 
     Parameters
     ----------
-    source, y, language, pairs
+    source, y, language, layer, pairs
         As in :func:`shards_of`.
+
+    Yields
+    ------
+    batch : Batch
+        In memory of its own.
 
     Raises
     ------
     TypeError
         If the source cannot be walked through.
     ValueError
-        If `y`, or a language for each row, came beside batches.
+        If `y`, or a language for each row, came beside batches, or `layer` beside one that is no
+        store.
     """
     _require_one_label(y, language)
     if hasattr(source, "to_batches"):  # an Arrow dataset of files
@@ -124,10 +132,12 @@ def batches_of(source: Any, *, y: Any = None, language: Any = None, pairs: bool)
             "EmbeddingStore or the path of one, an array file, an Arrow table, or batches: a list, "
             f"iterator or DataLoader. {EXPECTED}"
         ) from None
+    # Copied before the next is asked for: a source may fill the same arrays again, while batches
+    # are still waiting to be put together or to be summed. That costs a copy and saves the result.
     return (
-        batch
+        batch.copied()
         for number, item in enumerate(items, start=1)
-        for shard in _of_item(item, f"batch {number}", language, pairs)
+        for shard in _of_item(item, f"batch {number}", language, layer, pairs)
         for batch in shard.batches()
     )
 
@@ -140,18 +150,25 @@ def _opened(source: Any) -> Any:
     return read_embeddings(path) if path.suffix and not path.is_dir() else EmbeddingStore(path)
 
 
-def _of_item(item: Any, where: str, language: Any, pairs: bool) -> list[Shard]:
+def _of_item(item: Any, where: str, language: Any, layer: int | None, pairs: bool) -> list[Shard]:
     """The shards of one batch among others, which may be a store, or a path to read."""
     item = _opened(item)
     if isinstance(item, EmbeddingStore):
-        return _of_store(item, None, language, None)
-    return _of_batch(item, language=language, pairs=pairs, where=where)
+        return _of_store(item, None, language, layer)
+    return _of_batch(item, language=language, layer=layer, pairs=pairs, where=where)
 
 
 def _of_batch(
-    item: Any, *, y: Any = None, language: Any = None, pairs: bool = False, where: str = ""
+    item: Any,
+    *,
+    y: Any = None,
+    language: Any = None,
+    layer: int | None = None,
+    pairs: bool = False,
+    where: str = "",
 ) -> list[Shard]:
     if hasattr(item, "to_batches"):
+        _require_no_layer(layer, item, where)
         _require_one_label(y, language)
         return [
             replace(shard, first=first)
@@ -162,7 +179,8 @@ def _of_batch(
     X, target = _opened(found.X), _only("y", found.y, y)
     labels = _only("language", found.language, language)
     if isinstance(X, EmbeddingStore):
-        return _of_store(X, target, labels, None)
+        return _of_store(X, target, labels, layer)
+    _require_no_layer(layer, X, where)
     return list(_of_array(X, target, labels, where))
 
 
@@ -192,6 +210,15 @@ def _require_one_label(y: Any, language: Any) -> None:
         )
 
 
+def _require_no_layer(layer: int | None, rows: Any, where: str) -> None:
+    if layer is not None:
+        kind = f"{where}, a {type(rows).__name__}" if where else f"a {type(rows).__name__}"
+        raise ValueError(
+            f"layer={layer!r} came with {kind}: only an EmbeddingStore has layers. Leave layer= "
+            "out, or take its columns from the rows."
+        )
+
+
 def _of_array(X: Any, y: Any, language: Any, where: str) -> list[ArrayShard]:
     n_rows = len(X)
     of = where or "X"
@@ -217,18 +244,14 @@ def _of_array(X: Any, y: Any, language: Any, where: str) -> list[ArrayShard]:
 
 
 def _of_store(store: EmbeddingStore, y: Any, language: Any, layer: int | None) -> list[Shard]:
-    index = store._index
-    if layer is not None and layer not in index.keys:
-        raise ValueError(
-            f"layer={layer!r} is not in the store: it has {store.layers or 'one unnumbered'}."
-        )
-    keys = tuple(index.keys.values()) if layer is None else (index.keys[layer],)
-    if "language" in index.labels:
+    keys = store._index.keys_of(layer, store.path)
+    if "language" in store._index.labels:
         _only("language", store, language)
     of = str(store.path)
     labels = language if is_label(language) else check_language(language, len(store), of=of)
     _require_rows(y, len(store), of)
     target = Mapped.of(y)
+    folder = store.path.absolute()  # workers may run in another directory
     shards: list[Shard] = []
     first = 0
     for file in store._whole:
@@ -236,7 +259,7 @@ def _of_store(store: EmbeddingStore, y: Any, language: Any, layer: int | None) -
         shards.append(
             StoreShard(
                 file.rows,
-                store.path,
+                folder,
                 file,
                 keys,
                 target or (None if y is None else y[cut]),

@@ -17,7 +17,7 @@ from posthoc_align.align._base import as_array
 from posthoc_align.align._parameters import require_number
 from posthoc_align.align.layerwise import layer_columns
 from posthoc_align.embedding_store import EmbeddingStore
-from posthoc_align.embedding_store._index import NAME
+from posthoc_align.embedding_store._begin import begin_or_resume
 from posthoc_align.embedding_store._shard import type_name
 from posthoc_align.scale._fingerprint import fingerprint
 
@@ -122,7 +122,14 @@ def transform_store(
         "source_digest": source.digest(),
         "source_about": source.about,
     }
-    with _begun(target, sample, layers, run) as store:
+    begun = begin_or_resume(
+        target,
+        n_features=sample.shape[1] // len(layers or (None,)),
+        dtype=type_name(sample),
+        layers=layers,
+        about={_NOTE: run},
+    )
+    with begun as store:
         _require_same_run(store, source, run)
         if store.about[_NOTE] != run:  # the source has grown
             store.note({_NOTE: run})
@@ -190,32 +197,10 @@ def _by_layer(rows: Array, layers: tuple[int, ...] | None) -> Array | dict[int, 
     return {layer: rows[:, cut] for layer, cut in zip(layers, columns, strict=True)}
 
 
-def _begun(
-    target: Path, sample: Array, layers: tuple[int, ...] | None, run: Mapping[str, Any]
-) -> EmbeddingStore:
-    """A new store, or that of a stopped run, with the right to write into it."""
-    if (target / NAME).exists():
-        store = EmbeddingStore(target)
-        store.acquire()  # before it is looked at, or another run might add rows meanwhile
-        return store
-    return EmbeddingStore.create(
-        target,
-        n_features=sample.shape[1] // len(layers or (None,)),
-        dtype=type_name(sample),
-        layers=layers,
-        about={_NOTE: run},
-    )
-
-
 def _require_same_run(
     store: EmbeddingStore, source: EmbeddingStore, run: Mapping[str, Any]
 ) -> None:
-    """Refuse to go on with a store of another run, or a damaged one."""
-    if store.damaged:
-        raise ValueError(
-            f"{store.path} cannot be gone on with: its shards {list(store.damaged)} are damaged. "
-            "Delete the folder and run again."
-        )
+    """Refuse to go on with a store of another run."""
     noted = store.about.get(_NOTE)
     if noted is None:
         raise ValueError(

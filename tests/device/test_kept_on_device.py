@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -119,3 +122,42 @@ def test_maps_of_many_languages_keep_theirs(foreign, rows_case):
     X, language = foreign.put(rows_case.X), rows_case.fit["language"]
     found = foreign.look(aligner.transform(X, language=language))
     np.testing.assert_allclose(found, aligner.transform(rows_case.X, language=language), atol=1e-12)
+
+
+@pytest.fixture
+def hasty():
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.slow
+def test_threads_may_map_with_one_estimator(foreign, rows_case, hasty):
+    X, n_threads = foreign.put(rows_case.X[:3]), 4
+    fitted = Procrustes().fit(rows_case.X, rows_case.y)
+    expected, together = fitted.transform(rows_case.X[:3]), Barrier(n_threads)
+
+    def work(number):
+        with type(foreign)():  # which holds for one thread only
+            together.wait()
+            for turn in range(60):
+                fitted.note_ = number, turn  # whatever is kept is stale now
+                _on_device.kept(fitted, X, lambda: number, use=f"{number} {turn}")
+                found = fitted.transform(X)
+        return foreign.look(found)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        for found in pool.map(work, range(n_threads)):
+            np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_copies_are_made_while_others_look_theirs_up(foreign, rows_case):
+    X = foreign.put(rows_case.X)
+    fitted = Procrustes().fit(rows_case.X, rows_case.y)
+
+    def slow():
+        return _on_device.kept(fitted, X, lambda: "inner", use="inner")
+
+    assert _on_device.kept(fitted, X, slow, use="outer") == "inner"  # and does not wait for ever

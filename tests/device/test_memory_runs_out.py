@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from posthoc_align import LanguageCentering
-from posthoc_align._arrays import is_out_of_memory
-from posthoc_align._blocks import map_rows, route_rows
+from posthoc_align import moments as moments_module
+from posthoc_align import pair_moments as pair_moments_module
+from posthoc_align._blocks import map_rows, over_blocks, route_rows
+from posthoc_align._memory import is_out_of_memory
+from posthoc_align.moments import LanguageMoments
+from posthoc_align.pair_moments import PairMoments
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -88,3 +92,47 @@ def test_an_estimator_gives_the_same_rows_in_small_blocks(monkeypatch):
     with pytest.warns(UserWarning, match="Out of memory on a block of"):
         found = centring.transform(X, language=language)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("second", ["none", "diagonal", "full", "within"])
+def test_a_fit_begins_anew_with_smaller_blocks_and_counts_nothing_twice(second, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, language = rng.normal(size=(40, 3)), np.arange(40) % 2
+    expected = LanguageMoments.of(X, language, second=second)
+    short_of_memory(monkeypatch, moments_module)
+    with pytest.warns(UserWarning, match="Out of memory on a block of"):
+        found = LanguageMoments.of(X, language, second=second)
+    for label, part in expected.items():
+        np.testing.assert_allclose(found[label].mean, part.mean, atol=1e-12)
+        if second in ("diagonal", "full"):
+            np.testing.assert_allclose(found[label].variance, part.variance, atol=1e-12)
+    if second == "within":
+        np.testing.assert_allclose(found.within, expected.within, atol=1e-12)
+
+
+def test_a_fit_of_pairs_begins_anew_too(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(40, 3)), rng.normal(size=(40, 3))
+    expected = PairMoments.of(X, Y)
+    short_of_memory(monkeypatch, pair_moments_module)
+    with pytest.warns(UserWarning, match="Out of memory on a block of"):
+        found = PairMoments.of(X, Y)
+    np.testing.assert_allclose(found.cross, expected.cross, atol=1e-12)
+    np.testing.assert_allclose(found.mean_x, expected.mean_x, atol=1e-12)
+
+
+def short_of_memory(monkeypatch, module):
+    """Fail half way through a pass over the rows, on blocks of more than 10."""
+
+    real = over_blocks
+
+    def short(make, X, *, target):
+        def limited(slices):
+            if slices[0].stop - slices[0].start > 10:
+                make(slices[:1])  # is done, and must not count
+                raise CUDA
+            return make(slices)
+
+        return real(limited, X, target=target)
+
+    monkeypatch.setattr(module, "over_blocks", short)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from posthoc_align.cli import main
 from posthoc_align.embedding_store import EmbeddingStore
 from posthoc_align.extract import Encoder, words_of, write_store, write_words
+from posthoc_align.extract._run import digest_of
 
 pytestmark = pytest.mark.extract
 
@@ -166,6 +166,80 @@ def test_other_weights_are_another_run(models, corpus, tmp_path):
         write_store(encoder, corpus["texts"], tmp_path / "s")
 
 
+@pytest.fixture(scope="module")
+def sentence_model(models):
+    """A model of sentence-transformers of one backbone, with a dense layer of that seed."""
+    package = pytest.importorskip("sentence_transformers")
+    modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+
+    def make(seed, *, activation=None, unit=False):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            dense = modules.Dense(16, 16, activation_function=activation or torch.nn.Tanh())
+        parts = [modules.Transformer(str(models("bert"))), modules.Pooling(16), dense]
+        parts += [modules.Normalize()] * unit
+        return package.SentenceTransformer(modules=parts, device="cpu")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("seed", "options"),
+    [(2, {}), (1, {"activation": torch.nn.Sigmoid()}), (1, {"unit": True})],
+    ids=["weights", "configuration", "modules"],
+)
+def test_other_modules_behind_the_pooling_are_another_run(
+    sentence_model, corpus, tmp_path, seed, options
+):
+    def run(model):
+        encoder = Encoder(model, layers=[4], device="cpu")
+        return write_store(encoder, corpus["texts"], tmp_path / "s")
+
+    store = run(sentence_model(1))
+    assert len(run(sentence_model(1))) == len(store)
+    with pytest.raises(ValueError, match="another run: encoder.output was '.*Choose another"):
+        run(sentence_model(seed, **options))
+
+
+def test_modules_that_are_not_used_do_not_matter(sentence_model):
+    first, second = (
+        Encoder(sentence_model(seed), layers=[1], device="cpu").settings() for seed in (1, 2)
+    )
+    assert first == second
+    assert "output" not in first
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, lambda a: (1, [a]), lambda a: _objects(a)])
+def test_the_digest_reads_long_arrays_to_their_middle(wrap):
+    plain, other = np.arange(2000), np.arange(2000)
+    other[1000] = -1
+    digests = {digest_of(["a"], {"links": [wrap(links)]}) for links in (plain, other)}
+    assert len(digests) == 2
+    with np.printoptions(threshold=4, edgeitems=1):
+        assert digest_of(["a"], {"links": [wrap(plain)]}) in digests
+
+
+def _objects(array):
+    """An array of objects that holds the array and a word."""
+    out = np.empty(2, dtype=object)
+    out[:] = [array, "ü"]
+    return out
+
+
+def test_the_digest_tells_shapes_and_types_apart():
+    links = [np.arange(6), np.arange(6).reshape(2, 3), np.arange(6, dtype=float), [*range(6)]]
+    assert len({digest_of(["a"], {"links": [own]}) for own in links}) == len(links)
+
+
+def test_labels_have_one_digest_however_they_are_held():
+    texts, language = ["a", "b"], np.array(["de", "en"])
+    digests = {
+        digest_of(texts, {"language": held})
+        for held in (language, language.astype("<U9"), language.astype(object), ["de", "en"])
+    }
+    assert len(digests) == 1
+
+
 def test_a_damaged_store_is_not_gone_on_with(encoder, corpus, tmp_path):
     write_store(encoder, path=tmp_path / "s", shard_rows=16, **corpus)
     (tmp_path / "s" / "embeddings-00001.safetensors").unlink()
@@ -275,42 +349,3 @@ def test_wrong_links_are_refused_before_anything_is_written(encoder, tmp_path, c
     with pytest.raises(ValueError, match=message):
         write_words(encoder, path=tmp_path / "s", **both() | {"links": LINKS} | change)
     assert not (tmp_path / "s").exists()
-
-
-# The command
-
-
-def test_the_command_goes_from_files_to_a_store(models, sentences, tmp_path):
-    for code in ("en", "de"):
-        (tmp_path / f"{code}.txt").write_text("\n".join(sentences), encoding="utf-8")
-    given = ["extract", models("bert"), tmp_path / "en.txt", tmp_path / "de.txt"]
-    given += ["--output", tmp_path / "s", "--layers", "0", "-1", "--dtype", "float16"]
-    main([*map(str, given), "--device", "cpu", "--quiet"])
-    store = EmbeddingStore(tmp_path / "s")
-    assert store.language.tolist() == ["en"] * 7 + ["de"] * 7
-    assert store.pair_id.tolist() == [*range(7)] * 2
-    assert (store.layers, store.dtype) == ((0, 3), "float16")
-
-
-def test_the_command_takes_words_and_links_between_them(models, tmp_path):
-    (tmp_path / "en.txt").write_text("a black cat\nrain\n", encoding="utf-8")
-    (tmp_path / "de.txt").write_text("eine Katze\nRegen\n", encoding="utf-8")
-    (tmp_path / "links").write_text("0-0 2-1\n0-0\n", encoding="utf-8")
-    given = ["extract", models("bert"), tmp_path / "en.txt", tmp_path / "de.txt", "--quiet"]
-    given = [*map(str, given), "--device", "cpu"]
-    assert main([*given, "--output", str(tmp_path / "words"), "--words"]) == 0
-    words = EmbeddingStore(tmp_path / "words")
-    assert words.language.tolist() == ["en"] * 4 + ["de"] * 3
-    pairs = ["--output", str(tmp_path / "pairs"), "--alignment", str(tmp_path / "links")]
-    assert main([*given, *pairs]) == 0
-    linked = EmbeddingStore(tmp_path / "pairs")
-    assert sorted(linked.pair_id.tolist()) == [0, 0, 1, 1, 2, 2]
-    found = {
-        name: linked.to_array()[linked.language == name][
-            np.argsort(linked.pair_id[linked.language == name])
-        ]
-        for name in ("en", "de")
-    }
-    whole = words.to_array()
-    np.testing.assert_allclose(found["en"], whole[[0, 2, 3]], atol=1e-6)
-    np.testing.assert_allclose(found["de"], whole[[4, 5, 6]], atol=1e-6)

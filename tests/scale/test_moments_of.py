@@ -132,6 +132,28 @@ def test_a_store_with_layers(tmp_path):
     assert_moments(moments_of(tmp_path, SCALING), side_by_side)
 
 
+@pytest.mark.parametrize("walk", [list, iter])
+def test_a_layer_is_that_of_each_store(tmp_path, walk):
+    stores = []
+    for number, rows in enumerate(CUTS):
+        folder = tmp_path / str(number)
+        with EmbeddingStore.create(folder, n_features=4, dtype="float64", layers=[3, 7]) as store:
+            store.append({3: X[rows], 7: 2 * X[rows]}, language=LANGUAGE[rows])
+        stores.append(store if number else folder)
+    assert_moments(moments_of(walk(stores), SCALING, layer=3))
+    twice = LanguageMoments.of(2 * X, LANGUAGE, second="full")
+    assert_moments(moments_of(walk(stores), SCALING, layer=7), twice)
+    targets = RNG.normal(size=(60, 2))
+    pairs = [(store, targets[rows]) for store, rows in zip(stores, CUTS, strict=True)]
+    found = moments_of(walk(pairs), Procrustes(), layer=7)
+    np.testing.assert_allclose(found.cross, PairMoments.of(2 * X, targets).cross, rtol=1e-10)
+    with pytest.raises(ValueError, match=r"layer=5 is not in the store .*0: it has \(3, 7\)"):
+        moments_of(walk(stores), SCALING, layer=5)
+    message = "layer=3 came with batch 4, a ndarray: only an EmbeddingStore has layers"
+    with pytest.raises(ValueError, match=message):
+        moments_of(walk([*stores, X]), SCALING, layer=3)
+
+
 def test_labels_can_come_beside_a_store_that_has_none(tmp_path):
     with EmbeddingStore.create(tmp_path, n_features=4, dtype="float64") as store:
         for rows in CUTS:
@@ -200,6 +222,61 @@ def test_classes_travel_with_the_batches():
     moments = moments_of(named, model)
     assert list(moments) == list(expected)
     np.testing.assert_allclose(moments.within, expected.within, rtol=1e-10)
+
+
+# Arrays that are filled again
+
+
+def as_numpy(rows: Any) -> np.ndarray:
+    return np.array(rows)
+
+
+def as_tensor(rows: Any) -> Any:
+    return pytest.importorskip("torch").tensor(rows)
+
+
+@pytest.mark.parametrize("kind", [as_numpy, as_tensor])
+@pytest.mark.parametrize("size", [10, 2 * BATCH_ROWS])
+def test_a_source_may_fill_the_same_arrays_for_every_batch(kind, size):
+    """Whether they are small and put together, or read while others are summed."""
+    rng = np.random.default_rng(1)
+    rows, codes = rng.normal(size=(3 * size, 4)) + 3.0, rng.integers(0, 3, 3 * size)
+
+    def batches():
+        x, label = kind(np.zeros((size, 4))), kind(np.zeros(size, dtype=int))
+        for start in range(0, 3 * size, size):
+            x[:] = kind(rows[start : start + size])
+            label[:] = kind(codes[start : start + size])
+            yield x, label
+
+    expected = LanguageMoments.of(rows, codes, second="full")
+    assert_moments(moments_of(batches(), SCALING), expected)
+    named = ({"X": x, "language": label.tolist()} for x, label in batches())
+    assert_moments(moments_of(named, SCALING), expected)
+
+
+@pytest.mark.parametrize("kind", [as_numpy, as_tensor])
+def test_a_source_may_fill_the_same_pairs_for_every_batch(kind):
+    Y = RNG.normal(size=(60, 3))
+
+    def batches():
+        x, y = kind(np.zeros((20, 4))), kind(np.zeros((20, 3)))
+        for start in range(0, 60, 20):
+            x[:], y[:] = kind(X[start : start + 20]), kind(Y[start : start + 20])
+            yield x, y
+
+    moments = moments_of(batches(), Procrustes())
+    np.testing.assert_allclose(moments.cross, PairMoments.of(X, Y).cross, rtol=1e-10)
+
+
+def test_a_source_may_fill_the_same_labels_for_every_batch():
+    def batches():
+        text, whole = np.empty(20, dtype=LANGUAGE.dtype), ["?"] * 20
+        for start in range(0, 60, 20):
+            text[:] = whole[:] = LANGUAGE[start : start + 20].tolist()
+            yield {"X": X[start : start + 20], "language": whole if start % 40 else text}
+
+    assert_moments(moments_of(batches(), SCALING))
 
 
 # Arrow
@@ -404,7 +481,7 @@ def test_paths_that_lead_nowhere(tmp_path):
 
 
 def test_layers_are_of_stores_that_have_them(tmp_path):
-    with pytest.raises(ValueError, match="layer=2 is not in the store"):
+    with pytest.raises(ValueError, match="layer=2 is not in the store .*: it has one unnumbered"):
         moments_of(make_store(tmp_path), layer=2)
     with pytest.raises(ValueError, match="layer=2 came with a ndarray: only an EmbeddingStore"):
         moments_of(X, layer=2)
@@ -543,6 +620,17 @@ def test_shards_of_a_store_travel_as_a_path_and_a_name(tmp_path):
     (batch,) = shards[1].batches()
     np.testing.assert_array_equal(batch.X, X[7:8])
     assert batch.language.tolist() == LANGUAGE[7:8].tolist()
+
+
+def test_shards_of_a_store_are_opened_from_any_directory(tmp_path, monkeypatch):
+    make_store(tmp_path / "store")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    sent = [pickle.dumps(shards_of(source)) for source in ("store", ["store"], [("store", None)])]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for blob in sent:
+        found = [batch.X for shard in pickle.loads(blob) for batch in shard.batches()]
+        np.testing.assert_array_equal(np.concatenate(found), X)
 
 
 def test_small_batches_of_a_list_share_a_shard():

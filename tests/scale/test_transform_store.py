@@ -21,6 +21,7 @@ from posthoc_align import (
     LayerMixing,
     Layerwise,
     PivotAligner,
+    Procrustes,
     load,
     save,
     transform_store,
@@ -297,6 +298,23 @@ def test_a_digest_outlives_use_and_a_file(tmp_path, name):
     assert fingerprint(load(tmp_path / "a.safetensors")) == before
 
 
+def test_a_digest_does_not_tell_whether_somebody_looked(tmp_path):
+    """At what Procrustes computes on demand, where it found its rotation on a device."""
+    aligner = Procrustes().fit(X, X[:, ::-1])
+    whole = fingerprint(aligner)
+    del vars(aligner)["singular_values_"]
+    assert fingerprint(aligner) == whole
+    save(aligner, tmp_path / "a.safetensors")
+    _ = aligner.singular_values_
+    assert "singular_values_" in vars(aligner)
+    assert fingerprint(aligner) == whole
+    assert fingerprint(load(tmp_path / "a.safetensors")) == whole
+    inside = fingerprint(make_pipeline(aligner))
+    del vars(aligner)["singular_values_"]
+    assert fingerprint(make_pipeline(aligner)) == inside
+    assert fingerprint(Procrustes().fit(X, -X[:, ::-1])) != whole
+
+
 def test_digests_differ_by_parameters_rows_and_classes():
     fits = [
         LanguageCentering().fit(X, language=LANGUAGE),
@@ -336,9 +354,17 @@ def test_a_damaged_target_is_not_gone_on_with(tmp_path, source, centering):
     (tmp_path / "s" / "embeddings-00001.safetensors").unlink()
     with (
         pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(ValueError, match=r"embeddings-00001.*damaged. Delete the folder and run"),
+        pytest.raises(
+            ValueError, match=r"embeddings-00001.*damaged. Delete the folder and run"
+        ) as refused,
     ):
         transform_store(centering, source, tmp_path / "s")
+    with pytest.warns(UserWarning, match="damaged"):
+        store = EmbeddingStore(tmp_path / "s")
+    with pytest.warns(UserWarning, match="damaged"):
+        store.acquire()  # the refused run gave the right to write back
+    store.close()
+    del refused  # it held the other store until here, so that no collection gave it back
 
 
 RUN = """
@@ -474,7 +500,7 @@ def test_layers_ask_for_a_choice(tmp_path, centering):
     )
     with pytest.raises(ValueError, match=said):
         transform_store(centering, source, tmp_path / "s")
-    with pytest.raises(ValueError, match=r"layer=3 is not in the store: it has \(0, 6\)"):
+    with pytest.raises(ValueError, match=r"layer=3 is not in the store .*source: it has \(0, 6\)"):
         transform_store(centering, source, tmp_path / "s", layer=3)
     assert not (tmp_path / "s").exists()
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from posthoc_align._arrays import (
     Array,
-    available_memory,
     index_like,
     like,
     namespace,
@@ -17,6 +16,7 @@ from posthoc_align._arrays import (
     upcast,
 )
 from posthoc_align._blocks import require_finite
+from posthoc_align._memory import available_memory
 from posthoc_align.linalg import unit_block
 from posthoc_align.moments import Moments
 
