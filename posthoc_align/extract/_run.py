@@ -11,7 +11,7 @@ import numpy as np
 
 from posthoc_align._array_files import PathLike
 from posthoc_align.embedding_store import EmbeddingStore
-from posthoc_align.embedding_store._index import NAME
+from posthoc_align.embedding_store._begin import begin_or_resume
 from posthoc_align.extract._encoder import Encoder
 from posthoc_align.languages import check_language, check_pair_id, require_unique_pairs
 
@@ -113,7 +113,14 @@ def write_rows(
     from tqdm.auto import tqdm
 
     cuts = _cuts(ends, shard_rows)
-    with _begun(encoder, path, about) as store:
+    begun = begin_or_resume(
+        path,
+        n_features=encoder.n_features_,
+        dtype=encoder.dtype,
+        layers=encoder.layers_,
+        about=about,
+    )
+    with begun as store:
         _require_same_run(store, about)
         written = len(store)
         done = [cut.stop for cut in cuts if ends[cut.stop - 1] <= written]
@@ -138,21 +145,6 @@ def _cuts(ends: np.ndarray, shard_rows: int) -> list[slice]:
     return cuts
 
 
-def _begun(encoder: Encoder, path: Path, about: dict[str, Any]) -> EmbeddingStore:
-    """A new store, or the one of a stopped run, with the right to write into it."""
-    if (path / NAME).exists():
-        store = EmbeddingStore(path)
-        store.acquire()  # before it is looked at, or another run might add rows meanwhile
-        return store
-    return EmbeddingStore.create(
-        path,
-        n_features=encoder.n_features_,
-        dtype=encoder.dtype,
-        layers=encoder.layers_,
-        about=about,
-    )
-
-
 def _require_same_run(store: EmbeddingStore, about: dict[str, Any]) -> None:
     differ = [
         f"{part}.{key} was {store.about.get(part, {}).get(key)!r} and is {value!r}"
@@ -164,11 +156,6 @@ def _require_same_run(store: EmbeddingStore, about: dict[str, Any]) -> None:
         raise ValueError(
             f"{store.path} holds embeddings of another run: {'; '.join(differ)}. Choose another "
             "folder, or run with what it was begun with."
-        )
-    if store.damaged:
-        raise ValueError(
-            f"{store.path} cannot be gone on with: its shards {list(store.damaged)} are damaged. "
-            "Delete the folder and run again."
         )
 
 
