@@ -1,10 +1,8 @@
 """From texts to a store: what is in it, and that a killed run ends in the same bytes."""
 
 import hashlib
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -88,15 +86,14 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(encoder, corpus, tmp_p
 
 
 RUN = """
-import sys
 from posthoc_align.extract import Encoder, write_store, write_words
-encoder = Encoder(sys.argv[1], layers="all", device="cpu")
-texts = [f"the cat sat {i} times on the mat " + "rain " * (i % 17) for i in range(120)]
-if sys.argv[3] == "sentences":
+encoder = Encoder(model, layers="all", device="cpu")
+texts = [f"the cat sat {i} times on the mat " + "rain " * (i % 17) for i in range(72)]
+if level == "sentences":
     ids = list(range(len(texts)))
-    write_store(encoder, texts, sys.argv[2], language="en", pair_id=ids, shard_rows=6)
+    write_store(encoder, texts, store, language="en", pair_id=ids, shard_rows=6)
 else:
-    write_words(encoder, texts, sys.argv[2], language="en", shard_rows=90)
+    write_words(encoder, texts, store, language="en", shard_rows=90)
 """
 
 
@@ -109,28 +106,33 @@ else:
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(request, models, tmp_path, kind, level):
     folder = request.getfixturevalue("minilm") if kind == "minilm" else models(kind)
 
+    processes = multiprocessing.get_context("forkserver")  # which imports once, for all of them
+    processes.set_forkserver_preload(["transformers", "posthoc_align.extract"])
+
     def start(name):
-        given = [sys.executable, "-c", RUN, str(folder), str(tmp_path / name), level]
-        settings = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(given, env=settings, stderr=subprocess.DEVNULL)
+        given = {"model": str(folder), "store": str(tmp_path / name), "level": level}
+        run = processes.Process(target=exec, args=(RUN, given))
+        run.start()
+        return run
 
     def shards():
         return len(list((tmp_path / "s").glob("embeddings-*")))
 
     for pause in (0.0, 0.01):
-        with start("s") as run:
-            before = shards()
-            while run.poll() is None:  # let it finish some more shards
-                if shards() >= before + 3:
-                    time.sleep(pause)
-                    break
-                time.sleep(0.002)
-            run.send_signal(signal.SIGKILL)
-            assert run.wait() == -signal.SIGKILL, "it was done before the kill"
+        run, before = start("s"), shards()
+        while run.is_alive():  # let it finish some more shards
+            if shards() >= before + 3:
+                time.sleep(pause)
+                break
+            time.sleep(0.002)
+        run.kill()
+        run.join()
+        assert run.exitcode == -signal.SIGKILL, "it was done before the kill"
     written = len(EmbeddingStore(tmp_path / "s"))
     for name in ("s", "whole"):
-        with start(name) as run:
-            assert run.wait() == 0
+        run = start(name)
+        run.join()
+        assert run.exitcode == 0
     assert files(tmp_path / "s") == files(tmp_path / "whole")
     assert 0 < written < len(EmbeddingStore(tmp_path / "s"))
 
