@@ -592,6 +592,7 @@ def test_a_name_without_a_network_says_which_folder_to_give():
 @pytest.mark.slow
 def test_so_does_a_hub_that_does_not_answer(tmp_path):
     """Not told to stay offline: the library tries, and nothing listens at that port."""
+    pytest.importorskip("transformers")
     settings = os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
     code = 'from posthoc_align.extract import Encoder; Encoder("nobody/nothing", device="cpu")'
     run = subprocess.run(
