@@ -187,7 +187,7 @@ def test_a_fit_on_the_host_sets_the_seed_of_no_gpu(monkeypatch, task):
     assert seeded == []
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_fit_leaves_the_random_state_of_gpus_alone_and_can_be_had_again(device, task):
     X = torch.as_tensor(task.X, device=device)

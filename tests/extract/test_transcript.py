@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).resolve().parent.parent.parent / "README.md").read_text(encoding="utf-8")
 SECTION = "## From text files to an exported encoder"
 
 
