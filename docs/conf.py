@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-import posthoc_align  # noqa: E402
+import posthoc_align  # noqa: E402  # after the path of the extensions is set
 
 project = "posthoc_align"
 copyright = "the posthoc_align developers, BSD-3-Clause"

@@ -198,8 +198,7 @@ class Encoder:
                 f"{self.pooling_!r}, special_tokens={self.special_tokens}. Leave out pooling= and "
                 "special_tokens=, or the layer."
             )
-        assert around.load is not None  # wherever there are modules
-        modules = around.load()
+        modules = around.load() if around.load else []  # there is one wherever modules are behind
         return Output([ready(part, device=self.device_, dtype="float32") for part in modules])
 
     def settings(self) -> dict[str, Any]:

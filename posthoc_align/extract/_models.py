@@ -176,6 +176,7 @@ def require_device(device: str | None) -> str:
         )
     try:
         torch.zeros(1, device=device).cpu()
+    # torch says so in all three ways, as the kind of device has it
     except (RuntimeError, NotImplementedError, AssertionError) as error:
         raise ValueError(
             f"device={device!r}, but this torch ({torch.__version__}) cannot use it "

@@ -43,11 +43,11 @@ class Rows:
 
     def renumbered(self, bad: BadRow) -> BadRow:
         """An error about a row, with the row's place in its own batch."""
-        row = bad.row
-        for n_rows, where, first in self.origin:  # noqa: B007  # read after the loop
-            if row < n_rows:
-                break
+        row, origin = bad.row, iter(self.origin)
+        n_rows, where, first = next(origin)
+        while row >= n_rows:
             row -= n_rows
+            n_rows, where, first = next(origin)
         place = f" of {where}".replace("{", "{{").replace("}", "}}") if where else ""
         return BadRow(first + row, bad.text.replace("{row}", "{row}" + place))
 
