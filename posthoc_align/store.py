@@ -257,6 +257,7 @@ def _rows_of_table(table: PathLike, described: PathLike, n_rows: int) -> Bunch:
 
 def _from_files(files: Sequence[PathLike]) -> Bunch:
     if len(files) == 1:
+        existing_file(files[0])  # a name that is mistyped is the likelier mistake
         raise ValueError(
             f"{files[0]} came alone: the languages of its rows are unknown. Pass one file a "
             "language, or a table with the columns language and pair_id (in Python table=, of the "

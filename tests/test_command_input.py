@@ -254,3 +254,8 @@ def test_options_that_do_not_go_together_are_named(folder, model, store, capsys)
     assert "A store is transformed alone" in capsys.readouterr().err
     assert run("transform", model, store, *aligned) == 1
     assert "has the layers [1, 2]: name one by --layer" in capsys.readouterr().err
+
+
+def test_a_single_name_that_is_not_there_is_said_to_be_missing(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path / "nothing_here"), "--pivot", "en"]) == 1
+    assert "There is no file" in capsys.readouterr().err
